@@ -1,0 +1,28 @@
+/*
+ * Password hashes: verifying and making. Schemes: crypt(3) hashes of libxcrypt ($1$ $5$ $6$
+ * $2a$ $2b$ $2y$ $y$ $gy$ $7$, DES), with or without prefix; {PLAIN} {CLEARTEXT} {CRYPT}
+ * {SHA512-CRYPT} {SHA256-CRYPT} {MD5-CRYPT} {BLF-CRYPT} {YESCRYPT} {DES-CRYPT}, {SHA} {SSHA}
+ * {SHA256} {SSHA256} {SHA512} {SSHA512} {MD5} {SMD5} {PLAIN-MD5} (Base64, or hex where Dovecot
+ * has it; with .HEX, .B64, .BASE64 endings).
+ */
+#ifndef AUTH_PASSWORD_H
+#define AUTH_PASSWORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Constant time in the content. A hash of no known scheme (also "!" "*" "x" "") is false after
+ * the same work. */
+bool password_verify(const char *hash, const char *password, size_t len);
+/* The work of a verification for a user who isn't there, whose hash would look like `like`. */
+void password_verify_nobody(const char *like, const char *password, size_t len);
+/* A new hash: scheme "YESCRYPT", "SHA512-CRYPT", "BLF-CRYPT", NULL = YESCRYPT. malloc, or NULL
+ * (scheme unknown). */
+char *password_hash(const char *scheme, const char *password);
+/* Is it {PLAIN}? Then the text itself (for APOP), else NULL. */
+const char *password_plain_text(const char *hash);
+/* Fills p with zeros, not to be optimised away. */
+void secret_wipe(void *p, size_t n);
+bool secret_equal(const void *a, const void *b, size_t n);
+
+#endif
