@@ -43,7 +43,8 @@ void buf_addc(struct buf *b, char c);
 void buf_adds(struct buf *b, const char *s);
 void buf_addu(struct buf *b, uint64_t n); /* decimal digits */
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_vaddf(struct buf *b, const char *fmt, va_list ap);
+void buf_vaddf(struct buf *b, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 
 /* Makes room for n more octets and returns where to write them, or NULL (and failed) when the
    bound forbids it; buf_added(n) then counts what was really written. */

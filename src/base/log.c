@@ -153,7 +153,7 @@ write_line(const char *text)
     (void)written; /* there is nobody left to tell */
 }
 
-static void
+static void __attribute__((format(printf, 3, 0)))
 log_write(enum log_level level, int priority, const char *fmt, va_list ap)
 {
     char text[LOG_LINE];
