@@ -28,14 +28,15 @@ struct mboxname_rules {
    not under the prefix, except INBOX, is ERR_NOENT. ERR_CANNOT: empty, empty level, '/' or NUL
    or control character, "." or "..", over MBOXNAME_MAX, level ~ nothing else; ERR_SYNTAX: bad
    modified UTF-7 (only when `strict`, i.e. for CREATE and RENAME targets; otherwise such a name
-   passes as it is, so that a folder another program made can be reached). */
+   passes as it is, so that a folder another program made can be reached). With a prefix, a name
+   that would be a second INBOX ("INBOX.INBOX") is ERR_CANNOT. *internal is emptied first. */
 int mboxname_from_client(const struct mboxname_rules *r, const char *name, size_t len,
                          bool strict, struct buf *internal, bool *had_trailing);
-/* Internal -> client's name. */
+/* Internal -> client's name, appended to *out. */
 void mboxname_to_client(const struct mboxname_rules *r, const char *internal, struct buf *out);
 
 /* Modified UTF-7 <-> UTF-8 (strict: no superfluous shifts, no encoded ASCII, no lone
- * surrogates). 0 or ERR_SYNTAX. */
+ * surrogates, no control characters). Appended to *out. 0, ERR_SYNTAX, ERR_LIMIT (out full). */
 int mutf7_to_utf8(const char *in, size_t len, struct buf *out);
 int mutf7_from_utf8(const char *in, size_t len, struct buf *out);
 

@@ -27,20 +27,23 @@ struct mdname {
     const char *base; /* whole part before ":2,", fields included; points into the name given */
     size_t base_len;  /* two names are the same message when these octets are equal */
     uint64_t size;    /* ,S=  octets of the file */
-    uint64_t crlf_size; /* ,W=  octets with CRLF line ends */
-    unsigned flags;     /* MSG_* */
-    uint32_t keywords;  /* bit 0 = letter a */
-    bool has_info;      /* ":2," was there */
-    char other[16];     /* unknown letters of the flags, sorted */
+    uint64_t crlf_size;         /* ,W=  octets with CRLF line ends */
+    unsigned flags;             /* MSG_* */
+    uint32_t keywords;          /* bit 0 = letter a */
+    bool has_info;              /* ":2," was there */
+    char other[MDNAME_MAX + 1]; /* what else is in the info: unknown letters, sorted, and then
+                                   whatever follows a comma, as it is */
 };
 
-/* Takes a name apart. ERR_SYNTAX: not a message (leading dot, empty, over MDNAME_MAX). */
+/* Takes a name apart. ERR_SYNTAX: not a message (leading dot, empty, over MDNAME_MAX, a line
+   end or slash in it). */
 int mdname_parse(const char *name, struct mdname *out);
 /* base + ":2," + sorted letters into out (MDNAME_MAX + 1 octets). ERR_LIMIT when too long. */
 int mdname_build(const char *base, size_t base_len, unsigned flags, uint32_t keywords,
                  const char *other, char *out);
 /* A new unique base: secs.MusecsPpidQn_random.host,S=size,W=crlfsize. Host characters '/' and
- * ':' are written as octal \057, \072. */
+ * ':' are written as octal \057, \072. A size that is MDNAME_SIZE_UNKNOWN is left out. 0 or
+ * ERR_LIMIT. */
 int mdname_new(uint64_t size, uint64_t crlf_size, char *out);
 
 #endif

@@ -8,11 +8,13 @@
 
 #include "base/buf.h"
 
-/* authzid NUL authcid NUL passwd: pointers into a copy in the arena-owned msg. ERR_SYNTAX when
- * malformed. authzid "" if absent. */
+/* authzid NUL authcid NUL passwd, copied to the three buffers (emptied first). ERR_SYNTAX when
+   malformed (name or password empty, another NUL), ERR_LIMIT when one doesn't fit. authzid is
+   empty if absent. */
 int sasl_plain_parse(const char *msg, size_t len, struct buf *authzid, struct buf *authcid,
                      struct buf *password);
 
+/* Both append to *out. */
 void base64_encode(const void *p, size_t n, struct buf *out);
 /* Strict: no blanks, right padding. ERR_SYNTAX, ERR_LIMIT (out full). */
 int base64_decode(const char *s, size_t len, struct buf *out);

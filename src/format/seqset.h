@@ -33,7 +33,7 @@ uint64_t seqset_size(const struct seqset *s);
  * Parses text[0..len): "1,3:5,9:*,*:4". `star` is the number that * stands for (largest in use;
  * 0 = mailbox empty: then `*` alone gives nothing). Order within a range doesn't matter. At
  * most max_ranges items. 0, ERR_SYNTAX, ERR_LIMIT. 0 as number is ERR_SYNTAX. "$" is not
- * handled here.
+ * handled here. What *out (initialised) held before is replaced; after an error it's empty.
  */
 int seqset_parse(const char *text, size_t len, uint32_t star, size_t max_ranges,
                  struct seqset *out);
