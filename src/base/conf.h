@@ -64,13 +64,13 @@ struct conf {
     char *username_default_domain; /* appended to names without '@'; "" = none */
     char *denied_users;            /* names that never log in */
     char *hidden_capabilities;     /* atoms left out of CAPABILITY and CAPA */
-    char *pop3_uidl_format;        /* %u uid, %v uidvalidity (decimal), %08Xu %08Xv ... see
-                                      conf_uidl_check() */
+    char *pop3_uidl_format;        /* see conf_uidl_check() */
     bool pop3_apop;                /* greeting with a timestamp, APOP for {PLAIN} passwords */
 };
 
 /* Collects messages of the checker. `line` is 0 for what concerns the whole. The text names the
-   fault and the remedy. */
+   fault and the remedy. A text that begins with "warning: " doesn't make the configuration
+   wrong. */
 typedef void conf_report(void *ctx, const char *file, int line, const char *text);
 
 /* Reads and checks FILE and what it includes (8 deep at most). Reports *every* error. On
@@ -86,9 +86,10 @@ void conf_free(struct conf **conf);
 /* Prints the effective values, in a form that conf_load() reads back to the same values. */
 void conf_print(const struct conf *conf, FILE *to);
 
-/* The table, for tests and documentation. NULL past the end. */
+/* The table, for tests and documentation. NULL past the end; valid until the next call. */
 struct conf_key_info {
     const char *name, *type, *default_value, *help;
+    uint64_t min, max; /* of a number, a time (seconds) or a size (octets); else 0 */
 };
 const struct conf_key_info *conf_key_info(size_t i);
 
@@ -106,5 +107,18 @@ int conf_user_ids(const char *value, uid_t *uid, gid_t *gid);
    checked by user_name_check(). 0, ERR_CANNOT (unknown %x, result over 4096 octets). Result:
    malloc. */
 int conf_expand_path(const char *pattern, const char *user, const char *home, char **out);
+
+/*
+ * POP3 unique ids: %u is the UID, %v the UIDVALIDITY, %% a percent sign. Between % and the
+ * letter there may be a width (filled up with zeros) and X or x for hexadecimal with lower-case
+ * digits: %08Xu%08Xv gives what Dovecot gives by the same setting. 0, or ERR_CONFIG with the
+ * fault in *why (static text): unknown %x, no %u, an octet outside 0x21 to 0x7e, more than 70
+ * octets possible (RFC 1939 7).
+ */
+int conf_uidl_check(const char *format, const char **why);
+#define CONF_UIDL_SIZE 71 /* the longest unique id and its NUL */
+/* Writes the unique id of a message in a format that passed the check. */
+void conf_uidl_format(const char *format, uint32_t uid, uint32_t uidvalidity,
+                      char out[CONF_UIDL_SIZE]);
 
 #endif
