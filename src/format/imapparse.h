@@ -22,9 +22,9 @@ enum token_type {
     TOKEN_STRING, /* quoted (unescaped) or literal: bytes, may hold anything but NUL (literal8:
                      NUL too) */
     TOKEN_LIST,   /* ( ... ) */
-    TOKEN_SECTION /* an atom that has a [ ... ] section, e.g. BODY.PEEK[HEADER.FIELDS (a
-                     b)]<0.10>: text = before '[', list = what is in the brackets, partial =
-                     after ']' */
+    TOKEN_SECTION /* in FETCH and NOTIFY: an atom that has a [ ... ] section, e.g.
+                     BODY.PEEK[HEADER.FIELDS (a b)]<0.10>: text = before '[', list = what is in
+                     the brackets, partial = after ']'. Elsewhere '[' is part of an atom. */
 };
 
 struct token {
@@ -48,6 +48,8 @@ enum imapparse_result {
         1, /* literal of literal_size octets follows (literal_sync: send "+ " first) */
 };
 
+#define IMAPPARSE_DEPTH 64 /* lists are never nested deeper, whatever max_depth says */
+
 struct imapparse {
     struct arena *arena;
     struct imapparse_limits limits;
@@ -60,9 +62,10 @@ struct imapparse {
     bool literal8;     /* ~{n} */
     const char *error; /* on ERR_SYNTAX, ERR_LIMIT: a text for the BAD response */
     /* private */
-    size_t used;
-    unsigned depth;
-    struct token **tail[64];
+    size_t used;                             /* counted against max_arguments */
+    unsigned depth, lists;                   /* open containers; those that are lists */
+    struct token *open[IMAPPARSE_DEPTH + 2]; /* [0] isn't used: the arguments */
+    struct token **tail[IMAPPARSE_DEPTH + 2];
     unsigned state;
 };
 
@@ -70,10 +73,19 @@ void imapparse_begin(struct imapparse *p, struct arena *arena,
                      const struct imapparse_limits *limits);
 /* A line without its CRLF. PARSE_DONE, PARSE_LITERAL, ERR_SYNTAX (p->tag may be known),
    ERR_LIMIT. NUL in a line is a syntax error. Empty parts are allowed where clients send them:
-   trailing blanks are ignored. */
+   trailing blanks are ignored.
+
+   After an error, a line that ends in a literal still has it in literal_size: with literal_sync
+   the client waits and the BAD ends its command; without, it sends those octets and the rest of
+   the command in any case, and the session must read them away (RFC 7888 4). literal_size is 0
+   when there is none.
+
+   max_arguments counts the octets of lines and literals, and 8 for each token, so that the
+   memory of a command is bounded too. A message literal of APPEND isn't counted. */
 int imapparse_line(struct imapparse *p, const char *line, size_t len);
 /* The bytes of the literal asked for; kept in the arena by the caller (arena_memdup adds the
  * NUL). */
+/* A NUL in it, unless it's a literal8, makes the next imapparse_line() fail. */
 void imapparse_literal(struct imapparse *p, const char *data, size_t len);
 
 /* Which literal is next? APPEND's message must not go into memory: after PARSE_LITERAL this
@@ -90,7 +102,8 @@ bool token_is_astring(const struct token *t);                /* atom or string *
 bool token_number(const struct token *t, uint64_t max, uint64_t *n); /* digits only, 0 .. max */
 size_t token_count(const struct token *list);                        /* siblings from here on */
 
-/* Writing: a string as quoted or literal, whichever it needs (RFC 3501 4.3); NULL as NIL. */
+/* Writing: a string as quoted or literal, whichever it needs (RFC 3501 4.3); NULL as NIL. A
+   NUL, which no IMAP string can hold, is written as 0x80. */
 struct buf;
 void imap_write_string(struct buf *out, const char *s, size_t len);
 void imap_write_nstring(struct buf *out, const char *s, size_t len); /* s NULL: NIL */
