@@ -3,8 +3,9 @@
  * for every wait and errors that stick: after the first failure reads and writes return the
  * same code and do nothing, so that handlers needn't test writes; the command loop tests once.
  *
- * The descriptor is set non-blocking; waiting is done by poll(2) against the deadlines. SIGTERM
- * and SIGUSR2 interrupt a wait between commands only (stream_wait).
+ * The descriptor must be a stream socket. No call on it blocks (MSG_DONTWAIT); waiting is done
+ * by poll(2) against the deadlines, and only after the socket turned out not to be ready.
+ * SIGTERM and SIGUSR2 interrupt a wait between commands only (stream_wait).
  *
  * Everything written is collected (16 KiB) and goes out when the buffer is full, at
  * stream_flush(), and before the stream waits for input (so pipelined commands share a write).
@@ -24,8 +25,12 @@ struct tls_context;
 /* Takes the descriptor over. write_timeout_s: a peer that takes no octet for so long is given
    up (ERR_TIMEOUT). */
 struct stream *stream_new(int fd, unsigned write_timeout_s);
-/* Says goodbye in TLS if it's on (without waiting), closes the descriptor. */
+/* Sends what is still collected (under the write timeout), says goodbye in TLS if it's on
+   (without waiting), closes the descriptor. */
 void stream_free(struct stream **s);
+/* Gives back the buffers that are empty, up to 50 KiB; they come again by themselves. For a
+   session about to be idle for long, after stream_flush() and before its malloc_trim(0). */
+void stream_trim(struct stream *s);
 
 /* Reading ends (ERR_TIMEOUT, sticky) when the deadline passes: absolute, in terms of
    sys_monotonic_ms(); 0 = none. A write has its own timeout, but also obeys this one while it's
@@ -64,6 +69,11 @@ void stream_printf(struct stream *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Sends what is collected. 0 or the sticky error. */
 int stream_flush(struct stream *s);
+
+/* The last words to a client whose reading ended by ERR_TIMEOUT or ERR_LIMIT, such as "* BYE":
+   tries once to send the text, without waiting and although the error sticks. Does nothing when
+   the connection is lost. */
+void stream_last_words(struct stream *s, const char *text);
 
 /* 0, or the error that sticks. */
 int stream_error(const struct stream *s);
