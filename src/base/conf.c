@@ -24,7 +24,8 @@
 #define INCLUDE_DEPTH 8
 #define INCLUDE_FILES 64              /* of one configuration */
 #define FILE_MAX      (1024UL * 1024) /* octets of one file */
-#define ERRORS_MAX    1000            /* then reading stops: it's no configuration */
+#define READ_SIZE     16384
+#define ERRORS_MAX    1000 /* then reading stops: it's no configuration */
 
 struct loader {
     struct conf *conf;
@@ -34,6 +35,7 @@ struct loader {
     struct conf_place places[CONF_ROWS_MAX];
     const char *file; /* being read */
     int line;
+    struct stat open[INCLUDE_DEPTH + 1]; /* the files that are being read, for cycles */
     unsigned depth, files;
     int errors;
 };
@@ -125,6 +127,22 @@ has_control(const char *s)
     return false;
 }
 
+/* What read_file() failed from. */
+static const char *
+read_error(int errnum)
+{
+    switch (errnum) {
+    case EFBIG:
+        return "it's larger than 1 MiB";
+    case EISDIR:
+        return "it isn't a file";
+    case ELOOP:
+        return "it includes itself";
+    default:
+        return strerror(errnum);
+    }
+}
+
 static void
 include_file(struct loader *l, const char *value)
 {
@@ -136,9 +154,7 @@ include_file(struct loader *l, const char *value)
         return;
     }
     if (l->depth >= INCLUDE_DEPTH || l->files >= INCLUDE_FILES) {
-        fault(l,
-              "include: more than %d files inside each other, or %d in all: does a file "
-              "include itself?",
+        fault(l, "include: more than %d files inside each other, or %d in all: include fewer",
               INCLUDE_DEPTH, INCLUDE_FILES);
         return;
     }
@@ -150,8 +166,7 @@ include_file(struct loader *l, const char *value)
     if (read_file(l, path) != 0) {
         l->file = file;
         l->line = line;
-        fault(l, "include: %s can't be read: %s", path,
-              errno == EFBIG ? "it's larger than 1 MiB, or not a file" : strerror(errno));
+        fault(l, "include: %s can't be read: %s", path, read_error(errno));
     }
     l->depth--;
     l->file = file;
@@ -243,39 +258,54 @@ read_text(struct loader *l, const char *name, char *text, size_t len)
     }
 }
 
+static bool
+is_open(const struct loader *l, const struct stat *st)
+{
+    for (unsigned i = 0; i < l->depth; i++)
+        if (l->open[i].st_dev == st->st_dev && l->open[i].st_ino == st->st_ino)
+            return true;
+    return false;
+}
+
+/* Reads the whole file into text. 0 or an errno value. */
+static int
+slurp(struct loader *l, int fd, struct buf *text)
+{
+    struct stat *st = &l->open[l->depth];
+    char *to;
+    ssize_t n = 0;
+
+    if (fstat(fd, st) != 0)
+        return errno;
+    if (!S_ISREG(st->st_mode))
+        return EISDIR;
+    if (is_open(l, st))
+        return ELOOP;
+    while ((to = buf_room(text, READ_SIZE)) != NULL && (n = read(fd, to, READ_SIZE)) > 0)
+        buf_added(text, (size_t)n);
+    return to == NULL ? EFBIG : n < 0 ? errno : 0;
+}
+
 /* 0, or -1 with errno (nothing reported). */
 static int
 read_file(struct loader *l, const char *path)
 {
-    struct buf text = BUF_INIT(FILE_MAX + 1);
-    struct stat st;
-    char *to;
-    ssize_t n = -1;
-    int saved, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct buf text = BUF_INIT(FILE_MAX + READ_SIZE);
+    int failed, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        while ((to = buf_room(&text, 16384)) != NULL && (n = read(fd, to, 16384)) > 0)
-            buf_added(&text, (size_t)n);
-        if (to == NULL) {
-            n = -1;
-            errno = EFBIG;
-        }
-    } else {
-        errno = EFBIG;
-    }
-    saved = errno;
+    failed = slurp(l, fd, &text);
     close(fd);
-    if (n == 0) {
+    if (failed == 0) {
         buf_str(&text);
         l->files++;
         if (text.len > 0)
             read_text(l, path, text.data, text.len);
     }
     buf_free(&text);
-    errno = saved;
-    return n == 0 ? 0 : -1;
+    errno = failed;
+    return failed == 0 ? 0 : -1;
 }
 
 struct conf *
@@ -333,8 +363,7 @@ conf_load(const char *file, conf_report *report, void *ctx, struct conf **out)
     l.file = file;
     if (read_file(&l, file) != 0) {
         l.line = 0;
-        fault(&l, "can't be read: %s",
-              errno == EFBIG ? "it's larger than 1 MiB, or not a file" : strerror(errno));
+        fault(&l, "can't be read: %s", read_error(errno));
         conf_free(&l.conf);
         *out = NULL;
         arena_free(&l.arena);

@@ -14,7 +14,6 @@
 
 #define KIB        1024ULL
 #define MIB        (1024ULL * 1024)
-#define GIB        (1024ULL * 1024 * 1024)
 #define DAY        86400
 #define TEXT_MAX   4096 /* octets of a text value */
 #define AT(member) offsetof(struct conf, member)
@@ -116,7 +115,7 @@ const struct conf_row conf_rows[] = {
      "octets of a line after login"},
     {"max_arguments", CONF_SIZE, AT(max_arguments), "1M", 8 * KIB, 64 * MIB, NULL,
      "octets of all arguments of a command, literals included, APPEND's message apart"},
-    {"append_limit", CONF_SIZE, AT(append_limit), "64M", KIB, 4 * GIB - 1, NULL,
+    {"append_limit", CONF_SIZE, AT(append_limit), "64M", KIB, 4095 * MIB, NULL,
      "octets of a message that a client uploads"},
     {"max_list_depth", CONF_NUMBER, AT(max_list_depth), "32", 4, 1000, NULL,
      "parentheses inside each other in a command"},
