@@ -1,0 +1,118 @@
+/*
+ * Flags towards the client: flag lists, untagged FETCH responses that only tell flags.
+ *
+ * STORE over a whole mailbox and a neighbour's changes go through imap_send_flags(): lines are
+ * put together in a buffer, batch by batch, without printf.
+ */
+#include <string.h>
+
+#include "base/err.h"
+#include "imap/imap_session.h"
+
+#define LINES_MAX (1024u * 1024) /* octets of one batch's lines */
+
+/* The order of RFC 3501's examples. MSG_PASSED is Maildir's flag P (format/mdname.h). */
+static const struct {
+    unsigned bit;
+    const char *text;
+    size_t len;
+} flag_texts[] = {
+    {MSG_ANSWERED, "\\Answered ", 10}, {MSG_FLAGGED, "\\Flagged ", 9},
+    {MSG_DELETED, "\\Deleted ", 9},    {MSG_SEEN, "\\Seen ", 6},
+    {MSG_DRAFT, "\\Draft ", 7},        {MSG_PASSED, "$Forwarded ", 11},
+};
+
+void
+imap_write_flags(struct imap *im, unsigned flags, uint64_t keywords, bool recent,
+                 struct buf *out)
+{
+    const struct view_info *info = view_info(im->view);
+    size_t start;
+
+    buf_addc(out, '(');
+    start = out->len;
+    for (size_t i = 0; i < sizeof flag_texts / sizeof flag_texts[0]; i++)
+        if (flags & flag_texts[i].bit)
+            buf_add(out, flag_texts[i].text, flag_texts[i].len);
+    for (size_t i = 0; keywords != 0 && i < info->keywords_count; i++, keywords >>= 1)
+        if ((keywords & 1) && info->keywords[i] != NULL) {
+            buf_adds(out, info->keywords[i]);
+            buf_addc(out, ' ');
+        }
+    if (recent)
+        buf_add(out, "\\Recent ", 8);
+    if (out->len > start)
+        buf_cut(out, out->len - 1); /* the last blank */
+    buf_addc(out, ')');
+}
+
+static void
+flags_line(struct imap *im, const struct view_message *vm, bool with_uid, struct buf *out)
+{
+    buf_add(out, "* ", 2);
+    buf_addu(out, vm->seq);
+    buf_add(out, " FETCH (", 8);
+    if (with_uid) {
+        buf_add(out, "UID ", 4);
+        buf_addu(out, vm->m.uid);
+        buf_addc(out, ' ');
+    }
+    buf_add(out, "FLAGS ", 6);
+    imap_write_flags(im, vm->m.flags, vm->m.keywords, vm->recent, out);
+    buf_add(out, ")\r\n", 3);
+}
+
+void
+imap_send_flags(struct imap *im, const struct seqset *uids, bool with_uid)
+{
+    struct seqset_iter it = {0};
+    struct buf lines = BUF_INIT(LINES_MAX);
+
+    if (uids->count == 0)
+        return;
+    if (im->batch == NULL)
+        im->batch = view_batch_new();
+    while (view_read(im->view, uids, &it, 0, im->batch) == 0 && im->batch->count > 0) {
+        buf_reset(&lines);
+        for (size_t i = 0; i < im->batch->count; i++)
+            if (!im->batch->items[i].gone && im->batch->items[i].seq != 0)
+                flags_line(im, &im->batch->items[i], with_uid, &lines);
+        stream_write(im->out, lines.data, lines.len);
+        if (stream_error(im->out) != 0)
+            break;
+    }
+    buf_free(&lines);
+}
+
+static void
+add_keywords(const struct view_info *info, struct buf *out)
+{
+    for (size_t i = 0; i < info->keywords_count; i++)
+        if (info->keywords[i] != NULL && info->keywords[i][0] != '\0') {
+            buf_addc(out, ' ');
+            buf_adds(out, info->keywords[i]);
+        }
+}
+
+#define SYSTEM_FLAGS "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
+
+void
+imap_send_flag_lists(struct imap *im, bool permanent)
+{
+    const struct view_info *info = view_info(im->view);
+    struct buf b = BUF_INIT(65536);
+
+    buf_adds(&b, "* FLAGS (" SYSTEM_FLAGS);
+    add_keywords(info, &b);
+    buf_adds(&b, ")\r\n");
+    if (permanent && info->readonly) {
+        buf_adds(&b, "* OK [PERMANENTFLAGS ()] Nothing can be changed\r\n");
+    } else if (permanent) {
+        buf_adds(&b, "* OK [PERMANENTFLAGS (" SYSTEM_FLAGS);
+        add_keywords(info, &b);
+        buf_adds(&b, info->keywords_full ? ")] All keywords are in use\r\n"
+                                         : " \\*)] Flags are kept\r\n");
+    }
+    stream_write(im->out, b.data, b.len);
+    buf_free(&b);
+}
