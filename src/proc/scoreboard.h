@@ -24,10 +24,11 @@ struct score {
 
 struct scoreboard;
 struct scoreboard *scoreboard_new(size_t slots); /* anonymous shared memory; before any fork */
+void scoreboard_free(struct scoreboard **b);
 struct score *scoreboard_slot(struct scoreboard *b, size_t i);
 size_t scoreboard_slots(const struct scoreboard *b);
-/* A consistent copy, with NULs at the ends of all texts. 0, or ERR_TEMP if the writer never
- * stood still. */
+/* A consistent copy, with NULs at the ends of all texts, and '?' for control characters and
+   blanks in them. 0, or ERR_TEMP if the writer never stood still (or was killed inside). */
 int scoreboard_read(const struct scoreboard *b, size_t i, struct score *copy);
 void score_begin(struct score *s); /* the writer, around its changes */
 void score_end(struct score *s);
