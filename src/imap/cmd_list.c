@@ -1,0 +1,292 @@
+/*
+ * LIST and LSUB (RFC 3501 6.3.8, 6.3.9; RFC 5258, 3348, 5819, 6154) and NAMESPACE (RFC 2342).
+ *
+ * The folders become nodes with the client's names, each knowing its parent. Whether a node is
+ * told follows RFC 5258 3.3: it matches a pattern, and
+ *   - it meets the selection criteria (exists; or is subscribed, has a special use), or
+ *   - it doesn't, but a node below it does that matches no pattern. Then it's told with
+ *     CHILDINFO if RECURSIVEMATCH was given; in a plain LIST as \NonExistent (\Noselect towards
+ *     clients that used no extended syntax); in LSUB as \Noselect (RFC 3501 6.3.9).
+ * So nothing is told about a missing parent whose children are told themselves.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "imap/list.h"
+#include "store/folders.h"
+
+#define LINE_MAX_OCTETS 16384
+
+struct node {
+    const char *name;     /* the client's */
+    const char *internal; /* NULL: only a part of the namespace's prefix */
+    struct node *parent;
+    bool exists, subscribed;
+    uint32_t special_use;
+    bool meets;                                     /* the selection criteria */
+    bool matches;                                   /* a pattern */
+    bool child_exists, child_meets, child_unlisted; /* any node below; unlisted: meets, but
+                                                       matches no pattern */
+};
+
+struct tree {
+    struct imap *im;
+    const struct list_request *rq;
+    const struct mboxname_rules *rules;
+    struct node *nodes;
+    size_t count;
+    struct node **by_name;
+};
+
+static bool
+matches_any(const struct tree *t, const char *name)
+{
+    for (size_t i = 0; i < t->rq->patterns_count; i++)
+        if (mboxname_match(t->rq->patterns[i], name, t->rules->separator) & MATCH_YES)
+            return true;
+    return false;
+}
+
+static struct node *
+add_node(struct tree *t, const char *name, const struct folder *f)
+{
+    const struct list_request *rq = t->rq;
+    struct node *n = &t->nodes[t->count++];
+
+    n->name = name;
+    if (f != NULL) {
+        n->internal = f->name;
+        n->exists = f->exists;
+        n->subscribed = f->subscribed;
+        n->special_use = f->special_use;
+    }
+    n->meets = (rq->select_subscribed || rq->select_special || n->exists) &&
+               (!rq->select_subscribed || n->subscribed) &&
+               (!rq->select_special || n->special_use != 0);
+    n->matches = matches_any(t, name);
+    return n;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+    const struct node *const *x = a, *const *y = b;
+
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static struct node *
+find(const struct tree *t, const char *name)
+{
+    const struct node key = {.name = name}, *p = &key;
+    struct node **hit = bsearch(&p, t->by_name, t->count, sizeof *t->by_name, by_name);
+
+    return hit != NULL ? *hit : NULL;
+}
+
+static struct node *
+find_parent(const struct tree *t, const struct node *n)
+{
+    const char *end = strrchr(n->name, t->rules->separator);
+
+    if (end == NULL || end == n->name)
+        return NULL;
+    return find(t, arena_memdup(t->im->arena, n->name, (size_t)(end - n->name)));
+}
+
+/* Levels of the prefix that are no folders themselves, such as "Mail" of "Mail.": they stand
+   above every folder but INBOX. The store adds all other missing parents itself. */
+static void
+add_prefix_levels(struct tree *t, const struct folder_list *folders)
+{
+    const char *prefix = t->rules->prefix, *p = prefix;
+
+    while (folders->count > 1 && (p = strchr(p, t->rules->separator)) != NULL) {
+        char *level = arena_memdup(t->im->arena, prefix, (size_t)(p - prefix));
+
+        if (level[0] != '\0' && strcmp(level, "INBOX") != 0)
+            add_node(t, level, NULL);
+        p++;
+    }
+}
+
+/* Tells every ancestor what is below it. */
+static void
+tell_ancestors(const struct node *n)
+{
+    bool unlisted = n->meets && !n->matches;
+
+    for (struct node *p = n->parent; p != NULL; p = p->parent) {
+        if (p->child_exists >= n->exists && p->child_meets >= n->meets &&
+            p->child_unlisted >= unlisted)
+            return; /* then those above know too */
+        p->child_exists |= n->exists;
+        p->child_meets |= n->meets;
+        p->child_unlisted |= unlisted;
+    }
+}
+
+static void
+build(struct tree *t, const struct folder_list *folders)
+{
+    size_t room = folders->count + strlen(t->rules->prefix) + 1;
+    struct buf name = BUF_INIT(8 * MBOXNAME_MAX);
+
+    t->nodes = arena_calloc(t->im->arena, room, sizeof *t->nodes);
+    for (size_t i = 0; i < folders->count; i++) {
+        if (i == 1)
+            add_prefix_levels(t, folders);
+        buf_reset(&name);
+        mboxname_to_client(t->rules, folders->items[i].name, &name);
+        add_node(t, arena_memdup(t->im->arena, buf_str(&name), name.len), &folders->items[i]);
+    }
+    buf_free(&name);
+    t->by_name = arena_calloc(t->im->arena, t->count + 1, sizeof(struct node *));
+    for (size_t i = 0; i < t->count; i++)
+        t->by_name[i] = &t->nodes[i];
+    qsort(t->by_name, t->count, sizeof(struct node *), by_name);
+    for (size_t i = 0; i < t->count; i++)
+        t->nodes[i].parent = find_parent(t, &t->nodes[i]);
+    for (size_t i = 0; i < t->count; i++)
+        tell_ancestors(&t->nodes[i]);
+}
+
+static bool
+is_told(const struct tree *t, const struct node *n)
+{
+    const struct list_request *rq = t->rq;
+
+    if (!n->matches)
+        return false;
+    if (n->meets)
+        return true;
+    if (rq->recursive)
+        return n->child_meets;
+    if (!rq->lsub && (rq->select_subscribed || rq->select_special))
+        return false;
+    return n->child_unlisted;
+}
+
+static void
+add_attribute(struct buf *b, const char *attribute)
+{
+    if (b->data[b->len - 1] != '(')
+        buf_addc(b, ' ');
+    buf_adds(b, attribute);
+}
+
+static void
+add_attributes(const struct tree *t, const struct node *n, bool selectable, struct buf *b)
+{
+    const struct list_request *rq = t->rq;
+
+    if (rq->lsub) {
+        if (!n->meets)
+            add_attribute(b, "\\Noselect");
+        return;
+    }
+    if (!n->exists)
+        add_attribute(b, rq->extended ? "\\NonExistent" : "\\Noselect");
+    else if (!selectable)
+        add_attribute(b, "\\Noselect");
+    if (rq->show_subscribed && n->subscribed)
+        add_attribute(b, "\\Subscribed");
+    /* RFC 5258 3.5, Note: so a client learns why a missing one is told */
+    if (rq->show_children || (!n->exists && n->child_exists && !rq->recursive))
+        add_attribute(b, n->child_exists ? "\\HasChildren" : "\\HasNoChildren");
+    for (uint32_t bit = 1; rq->show_special && bit != 0 && bit <= n->special_use; bit <<= 1)
+        if ((n->special_use & bit) && special_use_name(bit) != NULL)
+            add_attribute(b, special_use_name(bit));
+}
+
+static void
+tell(const struct tree *t, const struct node *n, struct buf *line, struct buf *status)
+{
+    const struct list_request *rq = t->rq;
+    bool selectable = true;
+
+    buf_reset(line);
+    buf_reset(status);
+    if (rq->status != 0 && n->exists && n->meets) /* RFC 5819 2: first, it may fail */
+        selectable = imap_write_status(t->im, n->internal, rq->status, status) == 0;
+    buf_adds(line, rq->lsub ? "* LSUB (" : "* LIST (");
+    add_attributes(t, n, selectable, line);
+    buf_adds(line, ") \"");
+    buf_addc(line, t->rules->separator);
+    buf_adds(line, "\" ");
+    imap_write_astring(line, n->name, strlen(n->name));
+    if (rq->recursive && n->child_meets)
+        buf_adds(line, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    buf_adds(line, "\r\n");
+    stream_write(t->im->out, line->data, line->len);
+    if (status->len > 0)
+        stream_write(t->im->out, status->data, status->len);
+}
+
+/* LIST with an empty pattern: the separator, and the root of the reference. */
+static void
+tell_root(struct imap *im, const struct list_request *rq)
+{
+    const struct mboxname_rules *rules = account_names(im->s->account);
+    size_t n = strlen(rules->prefix);
+    bool below = n > 0 && strncmp(rq->reference, rules->prefix, n) == 0;
+
+    stream_printf(im->out, "* %s (\\Noselect) \"%c\" \"%s\"\r\n", rq->lsub ? "LSUB" : "LIST",
+                  rules->separator, below ? rules->prefix : "");
+}
+
+static struct reply
+list(struct imap *im, struct list_request *rq, const char *done)
+{
+    const char *fault = list_read_args(im, rq);
+    struct buf line = BUF_INIT(LINE_MAX_OCTETS), status = BUF_INIT(LINE_MAX_OCTETS);
+    struct folder_list folders;
+    struct tree t = {.im = im, .rq = rq};
+    int err;
+
+    if (fault != NULL)
+        return reply_bad(fault);
+    if (im->parse.args->next->len == 0 && !rq->extended) {
+        tell_root(im, rq);
+        return reply_ok(done);
+    }
+    t.rules = account_names(im->s->account);
+    err = folder_list(im->s->account, &folders);
+    if (err != 0)
+        return reply_err(err);
+    build(&t, &folders);
+    for (size_t i = 0; i < t.count && stream_error(im->out) == 0; i++)
+        if (is_told(&t, &t.nodes[i]))
+            tell(&t, &t.nodes[i], &line, &status);
+    buf_free(&line);
+    buf_free(&status);
+    folder_list_free(&folders);
+    return reply_ok(done);
+}
+
+struct reply
+cmd_list(struct imap *im)
+{
+    struct list_request rq = {.lsub = false};
+
+    return list(im, &rq, "LIST completed");
+}
+
+struct reply
+cmd_lsub(struct imap *im)
+{
+    struct list_request rq = {.lsub = true};
+
+    return list(im, &rq, "LSUB completed");
+}
+
+struct reply
+cmd_namespace(struct imap *im)
+{
+    const struct mboxname_rules *rules = account_names(im->s->account);
+
+    stream_printf(im->out, "* NAMESPACE ((\"%s\" \"%c\")) NIL NIL\r\n", rules->prefix,
+                  rules->separator);
+    return reply_ok("NAMESPACE completed");
+}
