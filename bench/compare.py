@@ -1,0 +1,521 @@
+#!/usr/bin/env python3
+"""Mansio and other servers side by side: the same mail, the same client, turn and turn about.
+
+    compare.py BUILD_DIRECTORY [--messages 20000] [--rounds 5] [--servers mansio,dovecot,courier]
+               [--only WORD,...] [--json FILE] [--plot DIRECTORY] [--growth] [--smoke]
+
+Installs nothing. Servers that aren't there are left out. All traffic is on loopback. bench/README says how to read
+the table.
+"""
+
+import argparse
+import glob
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
+import harness  # noqa: E402
+
+PASSWORD = "bench"
+MAIL_USER = "nobody"
+
+
+class Row:
+    """One line of the table. `reset` puts a fresh Maildir without index there before each round."""
+
+    def __init__(self, label, workload, target=None, reset=False, restart=False, user="bench", args=()):
+        self.label, self.workload, self.target = label, workload, target
+        self.reset, self.restart, self.user, self.args = reset, restart, user, args
+
+
+ROWS = [
+    Row("IMAP login x200", "login", 0.5),
+    Row("IMAP login, 16 clients x50", "login16", 0.5),
+    Row("login, yescrypt hashes x200", "login", user="yes"),
+    Row("IMAPS login, full handshake x100", "login-tls", 0.7),
+    Row("IMAPS login, resumed x100", "login-resumed"),
+    Row("SELECT of a new Maildir", "select-new", 0.9, reset=True),
+    Row("SELECT warm x20", "select", 0.5),
+    Row("ENVELOPE BODYSTRUCTURE, first", "structure", 0.6, reset=True),
+    Row("ENVELOPE BODYSTRUCTURE, again", "structure", 0.2),
+    Row("7 header fields, first", "headers", reset=True),
+    Row("7 header fields, again", "headers", 0.4),
+    Row("FETCH FLAGS x5", "flags", 0.5),
+    Row("full messages, 2000", "full", 0.7),
+    Row("one random message x500", "fetch-random"),
+    Row("20 MB in pieces of 64 KB", "chunks"),
+    Row("STORE 1:5000 +, -", "store", 0.7),
+    Row("STORE of one x1000", "store-single"),
+    Row("SEARCH UNSEEN x20", "search-unseen", 0.5),
+    Row("SEARCH SUBJECT", "search-subject", 0.5),
+    Row("SEARCH BODY", "search-body", 0.4),
+    Row("SORT (DATE)", "sort", 0.7),
+    Row("THREAD REFERENCES", "thread", 0.7),
+    Row("QRESYNC x20", "qresync", 0.5),
+    Row("APPEND x500", "append", 0.7),
+    Row("APPEND, 8 clients x100", "append8", 0.7),
+    Row("COPY 2000", "copy", 0.7),
+    Row("EXPUNGE 2000", "expunge", 0.7),
+    Row("100 NOOP, 10 deliveries", "noop", 0.5),
+    Row("delivery to EXISTS in IDLE (ms)", "idle-latency"),
+    Row("STATUS of 200 folders", "status"),
+    Row("50 sessions in one account", "one-account"),
+    Row("500 reconnect after a restart", "storm", restart=True),
+    Row("POP3 login, STAT x200", "pop3-login", 0.5),
+    Row("POP3 UIDL", "pop3-uidl", 0.3),
+    Row("POP3 RETR 2000", "pop3-retr", 0.7),
+    Row("POP3 DELE 1000, QUIT", "pop3-dele", 0.7, reset=True),
+]
+
+
+def control_group(name):
+    """A CPU accounting group for a server, and the file with its figure; (None, None) where there are none."""
+    for base, figure in (("/sys/fs/cgroup/cpuacct", "cpuacct.usage"), ("/sys/fs/cgroup", "cpu.stat")):
+        path = os.path.join(base, "mansio-bench-%d-%s" % (os.getpid(), name))
+        try:
+            os.mkdir(path)
+        except OSError:
+            continue
+        if os.path.exists(os.path.join(path, figure)) and os.path.exists(os.path.join(path, "cgroup.procs")):
+            return path, os.path.join(path, figure)
+        os.rmdir(path)
+    return None, None
+
+
+def write(path, text, mode=0o644):
+    with open(path, "w") as f:
+        os.fchmod(f.fileno(), mode)
+        f.write(text)
+
+
+class Server:
+    """A server under test: directory, ports, mail of its own, control group."""
+
+    name = ""
+
+    def __init__(self, work):
+        self.dir = os.path.join(work, self.name)
+        os.mkdir(self.dir, 0o755)
+        self.mail = os.path.join(self.dir, "mail")
+        os.mkdir(self.mail, 0o755)
+        self.ports = {n: harness.free_port() for n in ("imap", "imaps", "pop3", "pop3s")}
+        self.process = None
+        self.group, self.cpu_file = control_group(self.name)
+
+    def maildir(self, user):
+        return os.path.join(self.mail, user, "Maildir")
+
+    def own(self, path):
+        entry = pwd.getpwnam(MAIL_USER)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "%d:%d" % (entry.pw_uid, entry.pw_gid), path], check=True)
+
+    def fill(self, user, source):
+        """Gives a user the mail of `source` (hard links), without any index."""
+        target = os.path.join(self.mail, user)
+        shutil.rmtree(target, ignore_errors=True)
+        os.mkdir(target, 0o700)
+        subprocess.run(["cp", "-al", source, self.maildir(user)], check=True)
+        self.own(target)
+
+    def spawn(self, command):
+        def enter():
+            os.setsid()
+            if self.group:
+                write(os.path.join(self.group, "cgroup.procs"), "%d\n" % os.getpid())
+        self.output = open(os.path.join(self.dir, "output"), "ab")
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+                                        preexec_fn=enter)
+
+    def wait(self):
+        harness.wait_until(lambda: all(self.answers(p) for p in self.ports.values()), 20,
+                           "%s to start, see %s" % (self.name, self.dir))
+
+    def answers(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
+            return True
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            pass
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        self.process = None
+
+    def pids(self):
+        """Every process of the server: of its control group, or of its session."""
+        if self.group:
+            with open(os.path.join(self.group, "cgroup.procs")) as f:
+                return [int(w) for w in f.read().split()]
+        found = []
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path) as f:
+                    fields = f.read().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.process.pid:
+                found.append(int(path.split("/")[2]))
+        return found
+
+    def memory_kb(self):
+        total = 0
+        for pid in self.pids():
+            try:
+                with open("/proc/%d/smaps_rollup" % pid) as f:
+                    total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
+            except (OSError, AttributeError):
+                pass
+        return total
+
+    def close(self):
+        self.stop()
+        if self.group:
+            for _ in range(50):
+                try:
+                    os.rmdir(self.group)
+                    break
+                except OSError:
+                    time.sleep(0.1)
+
+
+class Mansio(Server):
+    name = "mansio"
+
+    def __init__(self, work, build):
+        super().__init__(work)
+        self.build = build
+        users = "".join("%s:{PLAIN}%s\n" % (u, PASSWORD) for u in ["bench", "yes"] + ["u%d" % n for n in range(50)])
+        write(os.path.join(self.dir, "users"), users, 0o600)
+        entry = pwd.getpwnam(MAIL_USER)
+        self.conf = os.path.join(self.dir, "mansio.conf")
+        text = "".join("%s_listen = 127.0.0.1:%d\n" % (n, p) for n, p in self.ports.items())
+        text += ("tls_certificate = {0}/cert.pem\ntls_key = {0}/key.pem\nlogin_security = any\nuser_db = file:{0}/users\n"
+                 "mail_location = {0}/mail/%u/Maildir\nstate_dir = {0}/state\nrun_dir = {0}/run\n"
+                 "pid_file = {0}/run/pid\nlog = {0}/log\nmax_connections_per_user = 0\nimap_max_workers = 6000\n"
+                 "pop3_max_workers = 200\nauto_folders =\n").format(self.dir)
+        if os.geteuid() == 0:
+            text += "mail_user = %d:%d\n" % (entry.pw_uid, entry.pw_gid)
+        write(self.conf, text)
+        subprocess.run([self.build + "/mansioctl", "-c", self.conf, "cert", "selfsigned"], check=True,
+                       stdout=subprocess.DEVNULL)
+        subprocess.run([self.build + "/mansioctl", "-c", self.conf, "user", "passwd", "yes"], input=PASSWORD + "\n",
+                       text=True, check=True, stdout=subprocess.DEVNULL)
+        self.own(self.mail)
+
+    def start(self):
+        self.spawn([self.build + "/mansiod", "-F", "-c", self.conf])
+        self.wait()
+
+
+class Dovecot(Server):
+    """Tuned for speed as its documentation advises: login processes in high-performance mode, no extra plug-ins."""
+
+    name = "dovecot"
+
+    @staticmethod
+    def installed():
+        return shutil.which("dovecot") is not None and os.path.exists("/usr/lib/dovecot/imap") and os.geteuid() == 0
+
+    def __init__(self, work, build):
+        super().__init__(work)
+        entry = pwd.getpwnam(MAIL_USER)
+        with open(os.path.join(work, "mansio", "users")) as f:
+            hashes = f.read()
+        write(os.path.join(self.dir, "users"),
+              "".join(line.split(":")[0] + ":" + line.split(":")[1].strip() + "\n" for line in hashes.splitlines()), 0o644)
+        listen = "".join("""
+service %s-login {
+  inet_listener %s { address = 127.0.0.1
+    port = %d }
+  inet_listener %ss { address = 127.0.0.1
+    port = %d
+    ssl = yes }
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 6000
+}
+service %s { process_limit = 6000
+  process_min_avail = 5
+}
+""" % (p, p, self.ports[p], p, self.ports[p + "s"], p) for p in ("imap", "pop3"))
+        self.conf = os.path.join(self.dir, "dovecot.conf")
+        write(self.conf, """
+base_dir = {0}/run
+state_dir = {0}/run
+log_path = {0}/log
+protocols = imap pop3
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{1}/mansio/cert.pem
+ssl_key = <{1}/mansio/key.pem
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+mail_location = maildir:{0}/mail/%u/Maildir
+mail_max_userip_connections = 0
+maildir_very_dirty_syncs = yes
+first_valid_uid = 1
+mail_uid = {2}
+mail_gid = {3}
+default_client_limit = 20000
+default_process_limit = 10000
+auth_cache_size = 1M
+auth_failure_delay = 0
+service auth {{ client_limit = 20000 }}
+service anvil {{ client_limit = 20000 }}
+passdb {{ driver = passwd-file
+  args = scheme=PLAIN username_format=%u {0}/users }}
+userdb {{ driver = static
+  args = uid={2} gid={3} home={0}/mail/%u }}
+{4}
+""".format(self.dir, work, entry.pw_uid, entry.pw_gid, listen))
+        self.own(self.mail)
+
+    def start(self):
+        self.spawn(["dovecot", "-F", "-c", self.conf])
+        self.wait()
+
+
+def run_workload(bench, server, row, messages):
+    """One round of one row on one server: a dictionary of figures."""
+    command = [bench, "--messages", str(messages), "--user", row.user, "--password", PASSWORD, "--users", "u"]
+    for name, port in server.ports.items():
+        command += ["--" + name, str(port)]
+    if server.cpu_file:
+        command += ["--cpu", server.cpu_file]
+    command += ["--maildir", server.maildir(row.user), *row.args, row.workload]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    fields = done.stdout.strip().split("\n")[-1].split("\t")
+    if len(fields) != 7:
+        return {"fault": "no figures: " + (done.stderr or done.stdout)[-200:]}
+    if fields[6] == "n/a":
+        return None
+    result = {"wall": float(fields[1]), "cpu": float(fields[2]), "ops": int(fields[3])}
+    if fields[5] != "-":
+        result["value"] = float(fields[4])
+    if fields[6] != "ok":
+        result["fault"] = fields[6]
+    return result
+
+
+def median(rounds, key):
+    values = [r[key] for r in rounds if r and key in r and r[key] >= 0]
+    return statistics.median(values) if values else None
+
+
+def compare(bench, servers, rows, rounds, messages, source):
+    table = []
+    for row in rows:
+        figures = {s.name: [] for s in servers}
+        for _ in range(rounds):
+            for server in servers:  # turn and turn about, so that a change of the machine's speed meets both
+                if row.reset:
+                    server.fill(row.user, source)
+                if row.restart:
+                    server.stop()
+                    server.start()
+                figures[server.name].append(run_workload(bench, server, row, messages))
+        line = {"label": row.label, "workload": row.workload, "target": row.target, "servers": {}}
+        for name, results in figures.items():
+            entry = {"wall": median(results, "wall"), "cpu": median(results, "cpu"), "value": median(results, "value")}
+            faults = [r["fault"] for r in results if r and "fault" in r]
+            if faults:
+                entry["fault"] = faults[0]
+            line["servers"][name] = entry
+        table.append(line)
+        print(format_line(line, [s.name for s in servers]), flush=True)
+    return table
+
+
+def show(value):
+    return "%9s" % "n/a" if value is None else "%9.4f" % value
+
+
+def format_line(line, names):
+    text = "%-34s" % line["label"]
+    for name in names:
+        entry = line["servers"][name]
+        text += " %s %s" % (show(entry["wall"] if entry["value"] is None else entry["value"]), show(entry["cpu"]))
+    own = line["servers"][names[0]]
+    for name in names[1:]:
+        peer = line["servers"][name]
+        wall = ratio(own["wall"], peer["wall"]) if own["value"] is None else ratio(own["value"], peer["value"])
+        cpu = ratio(own["cpu"], peer["cpu"])
+        line.setdefault("ratios", {})[name] = {"wall": wall, "cpu": cpu}
+        text += "  %5s %5s" % tuple("n/a" if r is None else "%.2f" % r for r in (wall, cpu))
+        if name == "dovecot" and line["target"] is not None and wall is not None:
+            text += "  <= %.1f %s" % (line["target"], "met" if max(wall, cpu or 0) <= line["target"] else "NOT MET")
+    for name in names:
+        if "fault" in line["servers"][name]:
+            text += "\n    WRONG (%s): %s" % (name, line["servers"][name]["fault"])
+    return text
+
+
+def ratio(a, b):
+    return None if a is None or not b else a / b
+
+
+def idle_memory(bench, server, connections, workload):
+    """PSS of the whole tree divided by connections, while they are all in IDLE."""
+    command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u"]
+    for name, port in server.ports.items():
+        command += ["--" + name, str(port)]
+    process = subprocess.Popen(command + [workload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    time.sleep(2)
+    kilobytes = server.memory_kb() / connections if line.startswith("ready %d" % connections) else None
+    out, _ = process.communicate("go on\n", timeout=300)
+    return kilobytes
+
+
+def memory_table(bench, servers, counts, small):
+    table = []
+    for connections in counts:
+        for workload in ("idle", "idle-tls"):
+            line = {"connections": connections, "workload": workload, "kb": {}}
+            for server in servers:
+                line["kb"][server.name] = idle_memory(bench, server, connections, workload)
+            table.append(line)
+            print("%-34s" % ("%s, %d connections (KB each)" % (workload, connections)) +
+                  "".join(" %9s          " % ("n/a" if k is None else "%.0f" % k) for k in line["kb"].values()), flush=True)
+    return table
+
+
+GROWTH = ["select", "status", "append", "store-single", "fetch-random", "flags", "search-unseen", "pop3-login"]
+
+
+def growth(bench, server, work, sizes):
+    """How the cost of single operations grows with the size of the mailbox."""
+    table = []
+    print("\n%-16s" % "messages" + "".join("%14s" % n for n in GROWTH) + "   (milliseconds for one)")
+    for size in sizes:
+        source = make_source(bench, work, size)
+        server.fill("bench", source)
+        line = {"messages": size, "ms": {}}
+        for name in GROWTH:
+            row = Row(name, name)
+            run_workload(bench, server, Row("select", "select"), size)  # indexes it the first time
+            result = run_workload(bench, server, row, size)
+            ops = {"select": 20, "search-unseen": 20, "flags": 5}.get(name) or (result or {}).get("ops") or 1
+            line["ms"][name] = None if not result or "fault" in result else 1000 * result["wall"] / ops
+        table.append(line)
+        print("%-16d" % size + "".join("%14s" % ("n/a" if v is None else "%.3f" % v) for v in line["ms"].values()),
+              flush=True)
+        shutil.rmtree(source)
+    return table
+
+
+def make_source(bench, work, messages):
+    path = os.path.join(work, "source-%d" % messages)
+    if not os.path.isdir(path):
+        subprocess.run([bench, "--make-maildir", path, str(messages)], check=True)
+    return path
+
+
+def plot(directory, growth_table, memory):
+    """gnuplot's pictures of growth, where gnuplot is there; the data files always."""
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, "growth.dat"), "w") as f:
+        f.write("# messages " + " ".join(GROWTH) + "\n")
+        for line in growth_table:
+            f.write("%d %s\n" % (line["messages"], " ".join("nan" if v is None else "%f" % v for v in line["ms"].values())))
+    with open(os.path.join(directory, "memory.dat"), "w") as f:
+        for line in memory:
+            f.write("%s %d %s\n" % (line["workload"], line["connections"], " ".join(str(v) for v in line["kb"].values())))
+    script = ("set terminal png size 900,600\nset output '%s/growth.png'\nset logscale xy\nset key left\n"
+              "set xlabel 'messages in the mailbox'\nset ylabel 'milliseconds for one operation'\nplot %s\n" %
+              (directory, ", ".join("'%s/growth.dat' using 1:%d with linespoints title '%s'" % (directory, n + 2, name)
+                                    for n, name in enumerate(GROWTH))))
+    write(os.path.join(directory, "growth.gnuplot"), script)
+    if growth_table and shutil.which("gnuplot"):
+        subprocess.run(["gnuplot", os.path.join(directory, "growth.gnuplot")], check=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("build")
+    parser.add_argument("--messages", type=int, default=20000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--servers", default="mansio,dovecot")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json")
+    parser.add_argument("--plot")
+    parser.add_argument("--growth", action="store_true", help="also 1,000 to 1,000,000 messages (needs 10 GB of disk)")
+    parser.add_argument("--growth-sizes", default="1000,10000,100000,1000000")
+    parser.add_argument("--connections", default="500", help="for the memory of an idle connection, e.g. 500,5000")
+    parser.add_argument("--smoke", action="store_true", help="Mansio alone, few messages: does the benchmark work?")
+    options = parser.parse_args()
+    if options.smoke:
+        options.messages, options.rounds, options.servers, options.connections = 200, 1, "mansio", "20"
+    build = os.path.abspath(options.build)
+    bench = os.path.join(build, "bench", "mansio-bench")
+    work = tempfile.mkdtemp(prefix="mansio-bench-")
+    os.chmod(work, 0o755)
+    servers = []
+    words = [w for w in options.only.split(",") if w]
+    rows = [r for r in ROWS if not words or any(w in r.label or w == r.workload for w in words)]
+    faults = 0
+    result = {"messages": options.messages, "rounds": options.rounds, "kernel": os.uname().release}
+    try:
+        source = make_source(bench, work, options.messages)
+        small = make_source(bench, work, min(1000, options.messages))
+        servers.append(Mansio(work, build))
+        for name in options.servers.split(","):
+            if name == "dovecot" and Dovecot.installed():
+                servers.append(Dovecot(work, build))
+            elif name not in ("mansio", ""):
+                print("%s isn't installed (or needs root): left out" % name)
+        for server in servers:
+            for user in ["bench", "yes"]:
+                server.fill(user, source)
+            for n in range(50):
+                server.fill("u%d" % n, small)
+            server.start()
+        names = [s.name for s in servers]
+        print("%d messages, median of %d rounds; seconds: wall and CPU of the whole server; ratios: wall, CPU" %
+              (options.messages, options.rounds))
+        print("%-34s" % "" + "".join(" %-19s" % n for n in names))
+        result["table"] = compare(bench, servers, rows, options.rounds, options.messages, source)
+        faults = sum("fault" in e for line in result["table"] for n, e in line["servers"].items() if n == "mansio")
+        if not words or "memory" in words:
+            result["memory"] = memory_table(bench, servers, [int(n) for n in options.connections.split(",")], small)
+        if options.growth:
+            result["growth"] = growth(bench, servers[0], work, [int(n) for n in options.growth_sizes.split(",")])
+        if options.json:
+            write(options.json, json.dumps(result, indent=1))
+        if options.plot:
+            plot(options.plot, result.get("growth", []), result.get("memory", []))
+        if options.smoke:
+            done = len(result["table"]) + len(result["memory"])
+            print("%d passed, %d failed, 0 skipped" % (done - faults, faults))
+    finally:
+        for server in servers:
+            server.close()
+        shutil.rmtree(work, ignore_errors=True)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

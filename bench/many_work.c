@@ -1,0 +1,245 @@
+/*
+ * Workloads of many connections at once: threads, one connection each, or one thread that holds
+ * thousands.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+struct job {
+    const struct target *t;
+    struct result *r;
+    unsigned index, rounds;
+    const char *mailbox;
+    pthread_t thread;
+};
+
+/* Runs `count` threads between the timer's start and stop. */
+static void
+in_parallel(const struct target *t, struct result *r, unsigned count, unsigned rounds,
+            const char *mailbox, void *(*work)(void *))
+{
+    struct job *jobs = calloc(count, sizeof *jobs);
+    unsigned i;
+
+    if (jobs == NULL)
+        abort();
+    timer_start(t, r);
+    for (i = 0; i < count; i++) {
+        jobs[i] =
+            (struct job){.t = t, .r = r, .index = i, .rounds = rounds, .mailbox = mailbox};
+        if (pthread_create(&jobs[i].thread, NULL, work, &jobs[i]) != 0)
+            abort();
+    }
+    for (i = 0; i < count; i++)
+        pthread_join(jobs[i].thread, NULL);
+    timer_stop(t, r);
+    free(jobs);
+    r->ops = (uint64_t)count * rounds;
+}
+
+static void *
+login_many(void *arg)
+{
+    struct job *j = arg;
+    struct client c;
+    struct answer a;
+    unsigned i;
+
+    for (i = 0; i < j->rounds; i++) {
+        if (!client_open(&c, j->t, SERVICE_IMAP, NULL, NULL) ||
+            !imap_login(&c, j->t, j->t->user))
+            fault(j->r, "login refused");
+        imap_ask(&c, &a, "LOGOUT");
+        client_close(&c);
+    }
+    return NULL;
+}
+
+static void
+run_login16(const struct target *t, struct result *r)
+{
+    in_parallel(t, r, 16, 50, NULL, login_many);
+}
+
+static void *
+append_many(void *arg)
+{
+    struct job *j = arg;
+    struct client c;
+    struct answer a;
+    char data[4096];
+    unsigned i, tag;
+    int head;
+
+    if (!imap_start(&c, j->t, NULL, j->r))
+        return NULL;
+    head = snprintf(data, sizeof data, "From: a@example.org\r\nSubject: appended\r\n\r\n");
+    memset(data + head, 'x', sizeof data - (size_t)head);
+    for (i = (unsigned)head + 70; i + 2 < sizeof data; i += 72)
+        memcpy(data + i, "\r\n", 2);
+    memcpy(data + sizeof data - 2, "\r\n", 2);
+    for (i = 0; i < j->rounds; i++) {
+        tag = ++c.tag;
+        client_put(&c, "t%u APPEND %s {%zu+}\r\n", tag, j->mailbox, sizeof data);
+        client_put_bytes(&c, data, sizeof data);
+        client_put(&c, "\r\n");
+        imap_wait(&c, tag, &a, NULL, NULL);
+        if (!a.ok)
+            fault(j->r, "APPEND: %.100s", a.text);
+    }
+    client_close(&c);
+    return NULL;
+}
+
+/* Eight clients append to one mailbox. */
+static void
+run_append8(const struct target *t, struct result *r)
+{
+    struct client c;
+    struct answer a;
+
+    if (!imap_start(&c, t, NULL, r)) {
+        client_close(&c);
+        return;
+    }
+    imap_ask(&c, &a, "DELETE bench-append");
+    imap_ask(&c, &a, "CREATE bench-append");
+    in_parallel(t, r, 8, 100, "bench-append", append_many);
+    imap_ask(&c, &a, "SELECT bench-append");
+    if (a.exists != 800)
+        fault(r, "%u messages after 800 APPENDs", a.exists);
+    imap_ask(&c, &a, "CLOSE");
+    imap_ask(&c, &a, "DELETE bench-append");
+    client_close(&c);
+}
+
+static void *
+session_mix(void *arg)
+{
+    struct job *j = arg;
+    struct client c;
+    struct answer a;
+    unsigned i, first;
+
+    if (!imap_start(&c, j->t, "INBOX", j->r))
+        return NULL;
+    for (i = 0; i < j->rounds; i++) {
+        first = (j->index * 131 + i * 17) % (j->t->messages - 50) + 1;
+        imap_ask(&c, &a, "FETCH %u:%u (FLAGS UID)", first, first + 49);
+        if (!a.ok || a.fetched < 50)
+            fault(j->r, "FETCH: %u, %.80s", a.fetched, a.text);
+        imap_ask(&c, &a, "STORE %u %cFLAGS.SILENT (\\Answered)", first, i % 2 == 0 ? '+' : '-');
+        if (!a.ok)
+            fault(j->r, "STORE: %.100s", a.text);
+    }
+    client_close(&c);
+    return NULL;
+}
+
+/* 50 sessions in one account, reading and changing flags. */
+static void
+run_one_account(const struct target *t, struct result *r)
+{
+    in_parallel(t, r, 50, 20, NULL, session_mix);
+}
+
+static void *
+storm_one(void *arg)
+{
+    struct job *j = arg;
+    struct client c;
+
+    if (!imap_start(&c, j->t, NULL, j->r))
+        fault(j->r, "not served");
+    client_close(&c);
+    return NULL;
+}
+
+/* Everybody comes back at once: until all are logged in. compare.py restarts the server before
+ * it. */
+static void
+run_storm(const struct target *t, struct result *r)
+{
+    in_parallel(t, r, t->connections < 500 ? t->connections : 500, 1, NULL, storm_one);
+}
+
+/* Opens, logs in, selects and idles; the accounts in turn. */
+static bool
+start_idle(struct client *c, const struct target *t, unsigned n, enum service service,
+           struct result *r)
+{
+    char user[64];
+    struct answer a;
+    size_t len;
+
+    if (t->user_pattern != NULL)
+        snprintf(user, sizeof user, "%s%u", t->user_pattern, n);
+    else
+        snprintf(user, sizeof user, "%s", t->user);
+    if (!client_open(c, t, service, NULL, NULL) || !imap_login(c, t, user)) {
+        fault(r, "connection %u: login refused", n);
+        return false;
+    }
+    imap_ask(c, &a, "SELECT INBOX");
+    imap_send(c, "IDLE");
+    if (!a.ok || client_line(c, &len) == NULL) {
+        fault(r, "connection %u: no IDLE", n);
+        return false;
+    }
+    free(c->in); /* thousands of buffers are the benchmark's own memory, not the server's */
+    free(c->out);
+    c->in = c->out = NULL;
+    c->pos = c->len = c->cap = c->out_len = c->out_cap = 0;
+    return true;
+}
+
+/* Holds t->connections in IDLE until a line comes on the standard input: the caller measures
+ * memory meanwhile. */
+static void
+hold_idle(const struct target *t, struct result *r, enum service service)
+{
+    struct client *c = calloc(t->connections, sizeof *c);
+    unsigned n;
+    char line[16];
+
+    if (c == NULL)
+        abort();
+    timer_start(t, r);
+    for (n = 0; n < t->connections; n++)
+        if (!start_idle(&c[n], t, n, service, r))
+            break;
+    timer_stop(t, r);
+    r->ops = n;
+    printf("ready %u\n", n);
+    fflush(stdout);
+    if (fgets(line, sizeof line, stdin) == NULL)
+        fault(r, "no word from the caller");
+    for (n = 0; n < t->connections; n++)
+        client_close(&c[n]);
+    free(c);
+}
+
+static void
+run_idle(const struct target *t, struct result *r)
+{
+    hold_idle(t, r, SERVICE_IMAP);
+}
+
+static void
+run_idle_tls(const struct target *t, struct result *r)
+{
+    hold_idle(t, r, SERVICE_IMAPS);
+}
+
+const struct workload many_workloads[] = {
+    {"login16", "IMAP login, 16 clients x50", run_login16},
+    {"append8", "APPEND of 4 KB, 8 clients x100", run_append8},
+    {"one-account", "50 sessions in one account: FETCH and STORE", run_one_account},
+    {"storm", "everybody reconnects at once", run_storm},
+    {"idle", "hold connections in IDLE (memory is measured outside)", run_idle},
+    {"idle-tls", "the same over TLS", run_idle_tls},
+    {NULL, NULL, NULL}};
