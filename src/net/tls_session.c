@@ -6,10 +6,10 @@
  * here reads ahead into a buffer instead, so that a record, or a whole flight of the handshake,
  * costs one system call. The buffer is made when the first octet comes.
  *
- * Renegotiation (TLS 1.2) is refused with the warning alert that RFC 5746 4.4 and RFC
- * 5246 7.2.2 provide for; key updates (TLS 1.3) are done inside GnuTLS. What a client may send
- * without sending data (refused renegotiations, warning alerts) is counted, so that it can't
- * keep the process busy.
+ * Renegotiation (TLS 1.2) isn't offered; a client that begins one gets the alert that RFC 5246
+ * 7.2.2 has for it, and the session ends, because GnuTLS can't read on past such a request. Key
+ * updates (TLS 1.3) are done inside GnuTLS. What a client may send without sending data is
+ * counted, so that it can't keep the process busy.
  */
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -196,14 +196,17 @@ outcome(struct tls_session *t, int ret)
         return gnutls_record_get_direction(t->gnutls) == 0 ? TLS_WANT_READ : TLS_WANT_WRITE;
     if (ret == GNUTLS_E_INTERRUPTED)
         return 0;
+    if (ret == GNUTLS_E_REHANDSHAKE) {
+        log_info("TLS failed: the client asks for renegotiation, which isn't offered");
+        (void)gnutls_alert_send(t->gnutls, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
+        return ERR_TLS;
+    }
     if (gnutls_error_is_fatal(ret) == 0) {
         if (++t->odd > ODD_MAX) {
             log_info("TLS failed: the client sends records without data: %s",
                      gnutls_strerror(ret));
             return ERR_TLS;
         }
-        if (ret == GNUTLS_E_REHANDSHAKE)
-            (void)gnutls_alert_send(t->gnutls, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
         return 0;
     }
     return failed(t, ret);
