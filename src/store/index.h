@@ -64,10 +64,12 @@ struct index_mailbox {
     uint64_t bytes;        /* of the files (S) */
     uint64_t crlf_bytes;   /* on the wire (W), of those whose size is known */
     uint32_t crlf_unknown; /* messages whose wire size isn't known yet */
-    uint32_t first_unseen; /* lowest UID without \Seen, 0 = none, valid if first_unseen_known */
+    uint32_t first_unseen; /* lowest UID without \Seen, 0 = none. If not first_unseen_known: no
+                              lower one is unseen; see index_first_unseen() */
     bool first_unseen_known;
     uint64_t
         changes_floor; /* changes up to this mod-sequence were dropped from the change log */
+    uint64_t changes_octets;      /* of the change log since then; the index's own */
     int64_t new_mtime, cur_mtime; /* ns, as of the last scan; 0 = must scan */
     int64_t scanned_at;           /* us, wall clock: end of the last full scan of cur/ */
     uint32_t scan_cost_us;        /* how long it took */
@@ -136,6 +138,9 @@ int index_message_each(struct index *ix, uint32_t mailbox, uint32_t first, uint3
  */
 int index_message_uids(struct index *ix, uint32_t mailbox, uint32_t **uids, size_t *count,
                        size_t *cap);
+
+/* Makes row->first_unseen known, by reading from its lower bound on. */
+int index_first_unseen(struct index *ix, struct index_mailbox *row);
 
 /* What changed after mod-sequence `since` (exclusive): one call per UID and kind, in order of
    mod-sequence. ERR_RANGE if since < the row's changes_floor: then the caller compares all

@@ -1,0 +1,120 @@
+/*
+ * The cache: derived bytes of a message, by tag; see index.h. In cache.db: be32 mailbox, be32
+ * uid -> entries of tag (1), length (4, big-endian), bytes.
+ *
+ * Nothing here is worth an error: an entry that makes no sense counts as absent.
+ */
+#include <string.h>
+
+#include "base/err.h"
+#include "store/index_impl.h"
+
+#define ENTRY_HEAD 5
+#define CACHE_MAX  (4u << 20) /* octets of one message's entries */
+
+/* Takes the entry at *at. False at the end, or when the lengths don't fit. */
+static bool
+next_entry(const char *p, size_t len, size_t *at, char *tag, size_t *entry_len)
+{
+    if (len - *at < ENTRY_HEAD)
+        return false;
+    *tag = p[*at];
+    *entry_len = be32_read((const unsigned char *)p + *at + 1);
+    if (*entry_len > len - *at - ENTRY_HEAD)
+        return false;
+    *at += ENTRY_HEAD + *entry_len;
+    return true;
+}
+
+static bool
+well_formed(const char *p, size_t len)
+{
+    size_t at = 0, entry_len;
+    char tag;
+
+    while (next_entry(p, len, &at, &tag, &entry_len))
+        ;
+    return at == len && len > 0;
+}
+
+static int
+get_entries(struct index *ix, uint32_t mailbox, uint32_t uid, struct kv_slice *value)
+{
+    unsigned char key[KEY_MESSAGE_SIZE];
+    int err;
+
+    key_message(key, mailbox, uid);
+    err = kv_get(ix->kv, KV_CACHE, slice(key, sizeof key), value);
+    if (err == 0 && !well_formed(value->p, value->len))
+        err = ERR_NOENT;
+    return err;
+}
+
+int
+index_cache_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct buf *out)
+{
+    struct kv_slice value;
+    int err = ix_ready(ix);
+
+    if (err == 0)
+        err = get_entries(ix, mailbox, uid, &value);
+    if (err != 0)
+        return err;
+    buf_add(out, value.p, value.len);
+    return buf_ok(out) ? 0 : ERR_LIMIT;
+}
+
+const char *
+index_cache_find(const struct buf *entries, enum index_cache_tag tag, size_t *len)
+{
+    size_t at = 0, entry_len;
+    char found;
+
+    while (next_entry(entries->data, entries->len, &at, &found, &entry_len)) {
+        if (found == (char)tag) {
+            *len = entry_len;
+            return entries->data + at - entry_len;
+        }
+    }
+    return NULL;
+}
+
+static void
+add_entry(struct buf *out, char tag, const void *p, size_t len)
+{
+    unsigned char head[ENTRY_HEAD] = {(unsigned char)tag, (unsigned char)(len >> 24),
+                                      (unsigned char)(len >> 16), (unsigned char)(len >> 8),
+                                      (unsigned char)len};
+
+    buf_add(out, head, sizeof head);
+    buf_add(out, p, len);
+}
+
+int
+index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cache_tag tag,
+                const void *p, size_t len)
+{
+    struct buf out = BUF_INIT(CACHE_MAX);
+    unsigned char key[KEY_MESSAGE_SIZE];
+    struct kv_slice value;
+    size_t at = 0, entry_len;
+    char found;
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    err = get_entries(ix, mailbox, uid, &value);
+    if (err != 0 && err != ERR_NOENT)
+        return err;
+    while (err == 0 && next_entry(value.p, value.len, &at, &found, &entry_len))
+        if (found != (char)tag)
+            add_entry(&out, found, (const char *)value.p + at - entry_len, entry_len);
+    add_entry(&out, (char)tag, p, len);
+    key_message(key, mailbox, uid);
+    if (buf_ok(&out))
+        err = kv_put(ix->kv, KV_CACHE, slice(key, sizeof key), slice(out.data, out.len));
+    else
+        err = ERR_LIMIT;
+    buf_free(&out);
+    return err;
+}

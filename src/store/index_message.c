@@ -1,0 +1,282 @@
+/*
+ * Messages of the index, and the counts that the row keeps of them; see index.h.
+ *
+ * Counts are changed by the difference of before and after, in one function (ix_count), so that
+ * every way of changing a message counts alike; index_check() counts anew and compares.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "store/index_impl.h"
+
+static uint32_t
+moved32(uint32_t n, int sign)
+{
+    return sign > 0 ? n + 1 : (n > 0 ? n - 1 : 0);
+}
+
+static uint64_t
+moved64(uint64_t n, uint64_t by, int sign)
+{
+    return sign > 0 ? n + by : (n > by ? n - by : 0);
+}
+
+void
+ix_count(struct index_mailbox *row, const struct index_message *m, int sign)
+{
+    row->messages = moved32(row->messages, sign);
+    if ((m->flags & MSG_SEEN) == 0)
+        row->unseen = moved32(row->unseen, sign);
+    if ((m->flags & MSG_DELETED) != 0)
+        row->deleted = moved32(row->deleted, sign);
+    if (m->uid >= row->first_recent)
+        row->recent = moved32(row->recent, sign);
+    if (m->size != MDNAME_SIZE_UNKNOWN)
+        row->bytes = moved64(row->bytes, m->size, sign);
+    if (m->crlf_size != MDNAME_SIZE_UNKNOWN)
+        row->crlf_bytes = moved64(row->crlf_bytes, m->crlf_size, sign);
+    else
+        row->crlf_unknown = moved32(row->crlf_unknown, sign);
+}
+
+/* first_unseen after a message came or lost \Seen. While it isn't known it's a lower bound. */
+static void
+now_unseen(struct index_mailbox *row, uint32_t uid)
+{
+    if (row->first_unseen == 0 || uid < row->first_unseen)
+        row->first_unseen = uid;
+}
+
+/* ... and after one got \Seen or went. */
+static void
+no_longer_unseen(struct index_mailbox *row, uint32_t uid)
+{
+    if (row->unseen == 0) {
+        row->first_unseen = 0;
+        row->first_unseen_known = true;
+    } else if (row->first_unseen == uid) {
+        row->first_unseen_known = false;
+    }
+}
+
+uint64_t
+index_modseq_next(struct index *ix, struct index_mailbox *row)
+{
+    for (size_t i = 0; i < ix->modseqs_count; i++)
+        if (ix->modseqs[i].mailbox == row->id)
+            return ix->modseqs[i].modseq;
+    if (ix->modseqs_count == ix->modseqs_cap) {
+        ix->modseqs_cap = ix->modseqs_cap == 0 ? 4 : ix->modseqs_cap * 2;
+        ix->modseqs = mem_reallocarray(ix->modseqs, ix->modseqs_cap, sizeof *ix->modseqs);
+    }
+    row->highestmodseq++;
+    ix->modseqs[ix->modseqs_count++] =
+        (struct pending_modseq){.mailbox = row->id, .modseq = row->highestmodseq};
+    return row->highestmodseq;
+}
+
+static int
+put_message(struct index *ix, uint32_t mailbox, const struct index_message *m)
+{
+    unsigned char key[KEY_MESSAGE_SIZE];
+
+    key_message(key, mailbox, m->uid);
+    buf_reset(&ix->record);
+    message_encode(&ix->record, m);
+    return kv_put(ix->kv, KV_MESSAGES, slice(key, sizeof key),
+                  slice(ix->record.data, ix->record.len));
+}
+
+int
+index_message_add(struct index *ix, struct index_mailbox *row, struct index_message *m)
+{
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    if (m->uid != 0 && m->uid < row->uidnext)
+        return ERR_RANGE;
+    if (m->uid == 0)
+        m->uid = row->uidnext;
+    if (m->uid == UINT32_MAX)
+        return ERR_LIMIT;
+    m->modseq = index_modseq_next(ix, row);
+    err = put_message(ix, row->id, m);
+    if (err != 0)
+        return err;
+    row->uidnext = m->uid + 1;
+    ix_count(row, m, 1);
+    if ((m->flags & MSG_SEEN) == 0)
+        now_unseen(row, m->uid);
+    ix_change_add(ix, row->id, CHANGE_ADDED, m->uid);
+    return 0;
+}
+
+int
+index_message_update(struct index *ix, struct index_mailbox *row,
+                     const struct index_message *old, struct index_message *now, bool quiet)
+{
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    if (old->uid != now->uid)
+        log_panic("index_message_update: another UID");
+    now->modseq = quiet ? old->modseq : index_modseq_next(ix, row);
+    err = put_message(ix, row->id, now);
+    if (err != 0)
+        return err;
+    ix_count(row, old, -1);
+    ix_count(row, now, 1);
+    if ((now->flags & MSG_SEEN) == 0 && (old->flags & MSG_SEEN) != 0)
+        now_unseen(row, now->uid);
+    if ((now->flags & MSG_SEEN) != 0 && (old->flags & MSG_SEEN) == 0)
+        no_longer_unseen(row, now->uid);
+    if (!quiet)
+        ix_change_add(ix, row->id, CHANGE_FLAGS, now->uid);
+    return 0;
+}
+
+int
+index_message_expunge(struct index *ix, struct index_mailbox *row,
+                      const struct index_message *m)
+{
+    unsigned char key[KEY_MESSAGE_SIZE];
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    key_message(key, row->id, m->uid);
+    err = kv_delete(ix->kv, KV_MESSAGES, slice(key, sizeof key));
+    if (err != 0)
+        return err;
+    err = kv_delete(ix->kv, KV_CACHE, slice(key, sizeof key));
+    if (err != 0 && err != ERR_NOENT)
+        return err;
+    index_modseq_next(ix, row);
+    ix_count(row, m, -1);
+    if ((m->flags & MSG_SEEN) == 0)
+        no_longer_unseen(row, m->uid);
+    ix_change_add(ix, row->id, CHANGE_EXPUNGED, m->uid);
+    return 0;
+}
+
+int
+index_message_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct index_message *m)
+{
+    unsigned char key[KEY_MESSAGE_SIZE];
+    struct kv_slice value;
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    if (uid == 0)
+        return ERR_NOENT;
+    key_message(key, mailbox, uid);
+    err = kv_get(ix->kv, KV_MESSAGES, slice(key, sizeof key), &value);
+    if (err != 0)
+        return err;
+    return message_decode(value, uid, m) == 0 ? 0 : ix_corrupt(ix, "a message's record");
+}
+
+struct each {
+    struct index *ix;
+    index_message_fn *fn;
+    void *ctx;
+    struct index_message m;
+};
+
+static int
+each_message(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct each *e = ctx;
+
+    if (key.len != KEY_MESSAGE_SIZE ||
+        message_decode(value, be32_read((const unsigned char *)key.p + 4), &e->m) != 0)
+        return ix_corrupt(e->ix, "a message's record");
+    return e->fn(e->ctx, &e->m);
+}
+
+int
+index_message_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
+                   index_message_fn *fn, void *ctx)
+{
+    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
+    struct each e = {.ix = ix, .fn = fn, .ctx = ctx};
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    if (first == 0) /* the anchor is no message */
+        first = 1;
+    if (first > last)
+        return 0;
+    key_message(from, mailbox, first);
+    key_message(to, mailbox, last);
+    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
+                   each_message, &e);
+}
+
+struct uid_list {
+    uint32_t **uids;
+    size_t *count, *cap;
+};
+
+static int
+each_uid(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct uid_list *list = ctx;
+
+    (void)value;
+    if (*list->count == *list->cap) {
+        *list->cap = *list->cap < 256 ? 256 : *list->cap * 2;
+        *list->uids = mem_reallocarray(*list->uids, *list->cap, sizeof **list->uids);
+    }
+    if (key.len == KEY_MESSAGE_SIZE)
+        (*list->uids)[(*list->count)++] = be32_read((const unsigned char *)key.p + 4);
+    return 0;
+}
+
+int
+index_message_uids(struct index *ix, uint32_t mailbox, uint32_t **uids, size_t *count,
+                   size_t *cap)
+{
+    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
+    struct uid_list list = {uids, count, cap};
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    key_message(from, mailbox, 1);
+    key_message(to, mailbox, UINT32_MAX);
+    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
+                   each_uid, &list);
+}
+
+static int
+stop_at_unseen(void *ctx, const struct index_message *m)
+{
+    if ((m->flags & MSG_SEEN) != 0)
+        return 0;
+    *(uint32_t *)ctx = m->uid;
+    return 1;
+}
+
+int
+index_first_unseen(struct index *ix, struct index_mailbox *row)
+{
+    uint32_t found = 0;
+    int result;
+
+    if (row->first_unseen_known)
+        return 0;
+    result =
+        index_message_each(ix, row->id, row->first_unseen, UINT32_MAX, stop_at_unseen, &found);
+    if (result < 0)
+        return result;
+    row->first_unseen = found;
+    row->first_unseen_known = true;
+    return 0;
+}

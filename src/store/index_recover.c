@@ -1,0 +1,402 @@
+/*
+ * Recovery: the one way from "something is wrong" to a working environment.
+ *
+ * It runs with the account's lock. Everybody else is outside and finds the new epoch when he
+ * comes in, so Berkeley DB's recovery has the exclusive use that it needs. The steps, each
+ * taken only when the one before it didn't do:
+ *
+ *   1. recover    drop the shared regions unread, replay the log (a killed process, a reboot)
+ *   2. salvage    copy what can be read of the files into a new environment (damaged or lost
+ *                 files, missing logs, records that make no sense): index_salvage.c
+ *   3. start anew an empty environment; the incarnation grows, so that callers fill it from the
+ *                 Maildir with a higher UIDVALIDITY
+ *
+ * After 2 and 3 the former environment is kept as broken.<seconds>; the two newest stay.
+ *
+ * It can itself be killed anywhere: nothing of the old environment is removed before the new
+ * one is complete. "db" is renamed away only when "db.new" is complete and closed, so a
+ * "db.new" without a "db" is taken as it is, and one beside a "db" is a leftover.
+ *
+ * It can't go on for ever: the lock file's note counts recoveries since the last good unlock.
+ * From STRIKES_CHECK on every record is read before the result is trusted; at STRIKES_ASIDE the
+ * environment is set aside without being read at all (one whose very reading kills the reader).
+ * A full disk is no strike: nothing is wrong with the data.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "store/index_impl.h"
+
+#define STRIKES_CHECK 4
+#define STRIKES_ASIDE 8
+#define BROKEN_KEPT   2
+#define BROKEN_PREFIX "broken."
+#define ENTRIES_MAX   100000 /* directory entries looked at */
+
+/* Removes the entries of a directory whose names begin with `prefix` ("" = all); not below. */
+static int
+empty_dir(int parent, const char *name, const char *prefix)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct dirent *entry;
+    DIR *dir;
+    int err = 0;
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_from_errno(errno);
+    dir = fdopendir(fd);
+    if (dir == NULL) {
+        close(fd);
+        return ERR_SHORT;
+    }
+    for (long i = 0; i < ENTRIES_MAX && (entry = readdir(dir)) != NULL; i++) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) != 0 && errno != ENOENT)
+            err = err_from_errno(errno);
+    }
+    closedir(dir);
+    return err;
+}
+
+static int
+remove_dir(int parent, const char *name)
+{
+    int err = empty_dir(parent, name, "");
+
+    if (unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT && err == 0)
+        err = err_from_errno(errno);
+    return err;
+}
+
+static bool
+exists(int parent, const char *name)
+{
+    struct stat st;
+
+    return fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Is there nothing of an environment in "db": neither files nor logs? */
+static bool
+is_fresh(struct index *ix)
+{
+    int fd = openat(ix->dirfd, INDEX_DB_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct dirent *entry;
+    bool fresh = true;
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    for (long i = 0; fresh && i < ENTRIES_MAX && (entry = readdir(dir)) != NULL; i++)
+        fresh = entry->d_name[0] == '.' || strncmp(entry->d_name, "__db.", 5) == 0;
+    closedir(dir);
+    return fresh;
+}
+
+/* Ends a salvage that was cut short, and sees that "db" is a directory. */
+static int
+settle_dirs(struct index *ix)
+{
+    if (!exists(ix->dirfd, INDEX_DB_DIR)) {
+        if (renameat(ix->dirfd, INDEX_BUILD_DIR, ix->dirfd, INDEX_DB_DIR) == 0)
+            return 0;
+        if (mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0)
+            return err_from_errno(errno);
+    }
+    if (exists(ix->dirfd, INDEX_BUILD_DIR))
+        return remove_dir(ix->dirfd, INDEX_BUILD_DIR);
+    return 0;
+}
+
+/* The control record of a new index. */
+static int
+write_first_control(struct index *ix)
+{
+    uint64_t now = (uint64_t)sys_now_us();
+    int err;
+
+    /* it may follow one that was lost: larger than any that a session remembers */
+    ix->control = (struct index_control){
+        .format = INDEX_FORMAT,
+        .next_id = 1,
+        .incarnation = now > ix->control.incarnation ? now : ix->control.incarnation + 1};
+    err = kv_begin(ix->kv);
+    if (err == 0)
+        err = ix_write_control(ix);
+    if (err == 0)
+        err = kv_commit(ix->kv, true);
+    return err;
+}
+
+/* Step 1. A new environment when there was nothing. */
+static int
+open_recovered(struct index *ix)
+{
+    bool fresh = is_fresh(ix);
+    int err = empty_dir(ix->dirfd, INDEX_DB_DIR, "__db.");
+
+    if (err != 0)
+        return err;
+    sys_step("index:recover");
+    err = kv_open(ix->db_path, KV_RECOVER, fresh, &ix->kv);
+    sys_step("index:replayed");
+    if (err == 0)
+        err = kv_open_files(ix->kv);
+    if (err == 0)
+        err = fresh ? write_first_control(ix) : ix_read_control(ix);
+    return err;
+}
+
+/* Is every record readable, and does every one make sense? */
+static int
+check_control_file(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct index_mailbox row;
+    const char *k = key.p;
+
+    (void)ctx;
+    if (key.len > 1 && k[0] == 'n')
+        return row_decode(value, &row);
+    return key.len == 5 && k[0] == 'i' ? 0 : (key.len == 1 && k[0] == 'c' ? 0 : ERR_CORRUPT);
+}
+
+static int
+check_message_file(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct index_message m;
+    struct index_anchor a;
+    uint32_t uid;
+
+    (void)ctx;
+    if (key.len != KEY_MESSAGE_SIZE)
+        return ERR_CORRUPT;
+    uid = be32_read((const unsigned char *)key.p + 4);
+    return uid == 0 ? anchor_decode(value, be32_read(key.p), &a)
+                    : message_decode(value, uid, &m);
+}
+
+static int
+check_change_file(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    uint32_t last = 0, a, b;
+    int err = 0;
+
+    (void)ctx;
+    if (key.len != KEY_CHANGE_SIZE || ((const unsigned char *)key.p)[12] > CHANGE_EXPUNGED)
+        return ERR_CORRUPT;
+    while (err == 0)
+        err = ranges_next(&value, &last, &a, &b);
+    return err == ERR_EOF ? 0 : err;
+}
+
+static int
+check_cache_file(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    (void)ctx;
+    (void)value;
+    return key.len == KEY_MESSAGE_SIZE ? 0 : ERR_CORRUPT;
+}
+
+static int
+read_everything(struct index *ix)
+{
+    static kv_fn *const checks[KV_FILES] = {check_control_file, check_message_file,
+                                            check_change_file, check_cache_file};
+    int err = 0;
+
+    for (int i = 0; i < KV_FILES && err == 0; i++)
+        err = kv_scan(ix->kv, (enum kv_file)i, slice("", 0), slice("", 0), checks[i], NULL);
+    return err;
+}
+
+/* Removes all but the newest of the environments set aside. */
+static void
+prune_broken(struct index *ix)
+{
+    char newest[BROKEN_KEPT + 1][64] = {{0}};
+    int fd = dup(ix->dirfd);
+    struct dirent *entry;
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    rewinddir(dir);
+    for (long i = 0; i < ENTRIES_MAX && (entry = readdir(dir)) != NULL; i++) {
+        int at = BROKEN_KEPT;
+
+        if (strncmp(entry->d_name, BROKEN_PREFIX, strlen(BROKEN_PREFIX)) != 0 ||
+            strlen(entry->d_name) >= sizeof newest[0])
+            continue;
+        memcpy(newest[at], entry->d_name, strlen(entry->d_name) + 1);
+        for (; at > 0 && strcmp(newest[at], newest[at - 1]) > 0; at--) {
+            char other[sizeof newest[0]];
+
+            memcpy(other, newest[at], sizeof other);
+            memcpy(newest[at], newest[at - 1], sizeof other);
+            memcpy(newest[at - 1], other, sizeof other);
+        }
+        if (newest[BROKEN_KEPT][0] != '\0')
+            remove_dir(ix->dirfd, newest[BROKEN_KEPT]);
+        newest[BROKEN_KEPT][0] = '\0';
+    }
+    closedir(dir);
+}
+
+/* Renames "db" to broken.<time>, whose name goes to `name`. */
+static int
+set_aside(struct index *ix, char *name, size_t size)
+{
+    int64_t now = sys_now();
+
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, size, BROKEN_PREFIX "%012lld.%02d", (long long)now, i);
+        if (exists(ix->dirfd, name))
+            continue;
+        if (renameat(ix->dirfd, INDEX_DB_DIR, ix->dirfd, name) == 0)
+            return 0;
+        return err_from_errno(errno);
+    }
+    return ERR_TEMP;
+}
+
+/* Step 3. */
+static int
+start_anew(struct index *ix)
+{
+    char aside[64];
+    int err;
+
+    kv_forget(&ix->kv);
+    err = remove_dir(ix->dirfd, INDEX_BUILD_DIR); /* first: without a "db" it would count */
+    if (err == 0)
+        err = set_aside(ix, aside, sizeof aside);
+    sys_step("index:aside");
+    if (err == 0 && mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0)
+        err = err_from_errno(errno);
+    if (err == 0)
+        err = open_recovered(ix);
+    if (err != 0)
+        return err;
+    prune_broken(ix);
+    log_error(
+        "index: %s could not be read: started anew, all UIDs change; the former files are "
+        "in %s",
+        ix->path, aside);
+    return 0;
+}
+
+/* Puts "db.new" into the place of "db". */
+static int
+swap_dirs(struct index *ix, char *aside, size_t size)
+{
+    int err;
+
+    if (sys_fsync_dir(ix->dirfd, INDEX_BUILD_DIR) != 0)
+        return err_from_errno(errno);
+    err = set_aside(ix, aside, size);
+    sys_step("index:aside");
+    if (err == 0 && renameat(ix->dirfd, INDEX_BUILD_DIR, ix->dirfd, INDEX_DB_DIR) != 0)
+        err = err_from_errno(errno);
+    if (err == 0 && sys_fsync(ix->dirfd) != 0)
+        err = err_from_errno(errno);
+    sys_step("index:swapped");
+    return err;
+}
+
+/* Step 2. */
+static int
+repair(struct index *ix)
+{
+    struct salvage_result found = {0};
+    char aside[64];
+    bool complete;
+    int err;
+
+    /* With a checkpoint the files hold all that was committed; else the log had more. */
+    complete = ix->kv != NULL && !kv_failed(ix->kv) && kv_checkpoint(ix->kv, 0) == 0;
+    kv_forget(&ix->kv);
+    err = remove_dir(ix->dirfd, INDEX_BUILD_DIR);
+    if (err == 0 && mkdirat(ix->dirfd, INDEX_BUILD_DIR, 0700) != 0)
+        err = err_from_errno(errno);
+    sys_step("index:salvage");
+    if (err == 0)
+        err = ix_salvage(ix, complete, &found);
+    sys_step("index:salvaged");
+    if (err == 0)
+        err = swap_dirs(ix, aside, sizeof aside);
+    if (err == 0)
+        err = open_recovered(ix);
+    if (err != 0)
+        return err;
+    prune_broken(ix);
+    log_error(
+        "index: %s was damaged: kept %u mailboxes and %u messages%s%s%s; caches and change "
+        "log start anew; the former files are in %s",
+        ix->path, found.mailboxes, found.messages,
+        found.names_lost ? ", mailboxes.db was unreadable in part" : "",
+        found.messages_lost ? ", messages.db was unreadable in part" : "",
+        complete ? "" : ", the last changes may be lost", aside);
+    return 0;
+}
+
+/* The three steps. */
+static int
+climb(struct index *ix, uint32_t strikes, bool suspect)
+{
+    int err = settle_dirs(ix);
+
+    if (err != 0)
+        return err;
+    if (strikes >= STRIKES_ASIDE)
+        return start_anew(ix);
+    err = open_recovered(ix);
+    if (err == ERR_UNSUPPORTED || kv_is_resource(err))
+        return err;
+    if (err == 0 && (suspect || strikes >= STRIKES_CHECK))
+        err = read_everything(ix);
+    if (err == 0)
+        return 0;
+    err = repair(ix);
+    if (err == 0 || kv_is_resource(err))
+        return err;
+    return start_anew(ix);
+}
+
+int
+ix_recover(struct index *ix)
+{
+    uint32_t note = lockfile_note(ix->lock), strikes = note & NOTE_STRIKES;
+    int err;
+
+    if (strikes < NOTE_STRIKES)
+        lockfile_set_note(ix->lock, note + 1);
+    err = climb(ix, strikes, (note & NOTE_SUSPECT) != 0);
+    if (err != 0) {
+        if (kv_is_resource(err) || err == ERR_UNSUPPORTED)
+            lockfile_set_note(ix->lock, note);
+        else
+            log_error("index: %s can't be used: %s", ix->path, err_text(err));
+        return err;
+    }
+    sys_step("index:recovered");
+    lockfile_new_epoch(ix->lock);
+    sys_step("index:epoch");
+    return 0;
+}

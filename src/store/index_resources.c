@@ -1,0 +1,283 @@
+/*
+ * Memory, descriptors and mappings of one environment; see index_resources.h.
+ *
+ * Regions are files of the index directory that all sessions of an account map. A region is
+ * allocated on disk before it's mapped (posix_fallocate): a hole of a mapped file that can't be
+ * filled because the disk is full kills the process by SIGBUS. Joining faults all pages in at
+ * once (MAP_POPULATE), which is quicker than one by one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/index_resources.h"
+
+#define REGION_MAX (64u << 20) /* octets; a larger file isn't one of ours */
+
+#ifndef MAP_POPULATE
+#define MAP_POPULATE 0
+#endif
+
+/* For whom Berkeley DB is working just now: its allocation functions don't say. */
+static struct {
+    struct resources *now;
+} user;
+
+void
+resources_init(struct resources *r)
+{
+    memset(r, 0, sizeof *r);
+    r->blocks.prev = r->blocks.next = &r->blocks;
+}
+
+void
+resources_use(struct resources *r)
+{
+    user.now = r;
+}
+
+struct resources *
+resources_used(void)
+{
+    return user.now;
+}
+
+void
+resources_release(struct resources *r)
+{
+    while (r->maps_count > 0) {
+        r->maps_count--;
+        munmap(r->maps[r->maps_count].at, r->maps[r->maps_count].len);
+    }
+    while (r->fds_count > 0)
+        close(r->fds[--r->fds_count]);
+    while (r->blocks.next != &r->blocks)
+        res_free(r->blocks.next + 1);
+    r->heap = 0;
+    if (user.now == r)
+        user.now = NULL;
+}
+
+static void
+link_block(struct res_block *b, size_t n)
+{
+    struct resources *r = user.now;
+
+    b->size = n;
+    if (r == NULL) { /* something that outlives environments: its own ring */
+        b->prev = b->next = b;
+        return;
+    }
+    b->prev = &r->blocks;
+    b->next = r->blocks.next;
+    b->next->prev = b;
+    r->blocks.next = b;
+    r->heap += n;
+}
+
+static void
+unlink_block(struct res_block *b)
+{
+    b->prev->next = b->next;
+    b->next->prev = b->prev;
+    if (user.now != NULL && user.now->heap >= b->size)
+        user.now->heap -= b->size;
+}
+
+void *
+res_malloc(size_t n)
+{
+    struct res_block *b;
+
+    if (n > SIZE_MAX - sizeof *b)
+        return NULL;
+    b = malloc(sizeof *b + n);
+    if (b == NULL)
+        return NULL;
+    link_block(b, n);
+    return b + 1;
+}
+
+void *
+res_realloc(void *p, size_t n)
+{
+    struct res_block *b, *moved;
+    size_t old;
+
+    if (p == NULL)
+        return res_malloc(n);
+    if (n > SIZE_MAX - sizeof *b)
+        return NULL;
+    b = (struct res_block *)p - 1;
+    old = b->size;
+    unlink_block(b);
+    moved = realloc(b, sizeof *b + n);
+    if (moved == NULL) { /* the old block stays */
+        link_block(b, old);
+        return NULL;
+    }
+    link_block(moved, n);
+    return moved + 1;
+}
+
+void
+res_free(void *p)
+{
+    struct res_block *b;
+
+    if (p == NULL)
+        return;
+    b = (struct res_block *)p - 1;
+    unlink_block(b);
+    free(b);
+}
+
+int
+res_open(const char *path, int flags, ...)
+{
+    struct resources *r = user.now;
+    mode_t mode = 0;
+    va_list ap;
+    int fd;
+
+    if ((flags & O_CREAT) != 0) {
+        va_start(ap, flags);
+        mode = (mode_t)va_arg(ap, int);
+        va_end(ap);
+    }
+    fd = open(path, flags | O_CLOEXEC, mode);
+    if (fd >= 0 && r != NULL && r->fds_count < RES_FDS)
+        r->fds[r->fds_count++] = fd;
+    return fd;
+}
+
+int
+res_close(int fd)
+{
+    struct resources *r = user.now;
+
+    for (unsigned i = 0; r != NULL && i < r->fds_count; i++) {
+        if (r->fds[i] == fd) {
+            r->fds[i] = r->fds[--r->fds_count];
+            break;
+        }
+    }
+    return close(fd);
+}
+
+static void
+note_error(void)
+{
+    if (user.now != NULL && errno != EINTR)
+        user.now->write_error = errno;
+}
+
+ssize_t
+res_write(int fd, const void *p, size_t n)
+{
+    ssize_t done = write(fd, p, n);
+
+    if (done < 0)
+        note_error();
+    return done;
+}
+
+ssize_t
+res_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+    ssize_t done = pwrite(fd, p, n, at);
+
+    if (done < 0)
+        note_error();
+    return done;
+}
+
+/* Makes the region's file. A descriptor or -1 with errno. */
+static int
+create_region(const char *path, size_t size)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int error;
+
+    if (fd < 0)
+        return -1;
+    error = posix_fallocate(fd, 0, (off_t)size);
+    if (error == EOPNOTSUPP || error == EINVAL)
+        error = ftruncate(fd, (off_t)size) != 0 ? errno : 0;
+    if (error == 0)
+        return fd;
+    close(fd);
+    unlink(path);
+    errno = error;
+    note_error();
+    return -1;
+}
+
+static int
+map_region(struct resources *r, int fd, size_t size, void **at)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    int error = errno;
+
+    close(fd);
+    if (p == MAP_FAILED)
+        return error;
+    r->maps[r->maps_count].at = p;
+    r->maps[r->maps_count].len = size;
+    r->maps_count++;
+    *at = p;
+    return 0;
+}
+
+int
+res_map(const char *path, size_t size, int *create, void **at)
+{
+    struct resources *r = user.now;
+    struct stat st;
+    int fd = -1;
+
+    if (r == NULL || r->maps_count == RES_MAPS || size > REGION_MAX)
+        return EINVAL;
+    /* Before it recovers, Berkeley DB looks for an old environment to put down. There is none:
+       the region files were removed, unread. */
+    if (r->create_regions && r->map_calls++ == 0)
+        return ENOENT;
+    if (r->create_regions && *create != 0) {
+        fd = create_region(path, size);
+        if (fd < 0)
+            return errno;
+        return map_region(r, fd, size, at);
+    }
+    *create = 0;
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    if (fstat(fd, &st) != 0 || st.st_size < (off_t)size || st.st_size > (off_t)REGION_MAX) {
+        close(fd);
+        return EINVAL; /* cut short: not to be touched */
+    }
+    return map_region(r, fd, (size_t)st.st_size, at);
+}
+
+int
+res_unmap(void *at)
+{
+    struct resources *r = user.now;
+
+    for (unsigned i = 0; r != NULL && i < r->maps_count; i++) {
+        if (r->maps[i].at == at) {
+            munmap(at, r->maps[i].len);
+            r->maps_count--;
+            r->maps[i] = r->maps[r->maps_count];
+            return 0;
+        }
+    }
+    return EINVAL;
+}
