@@ -48,7 +48,7 @@ check(const char *file, bool print)
 static _Noreturn void
 usage(void)
 {
-    fprintf(stderr, "usage: mansiod [-FtTV] [-c file]\n");
+    fprintf(stderr, "usage: mansiod [-FtTV] [-c FILE]\n");
     exit(EXIT_USAGE);
 }
 
