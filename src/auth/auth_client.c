@@ -1,0 +1,139 @@
+/*
+ * A worker's side of the auth socket; see auth_client.h.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "auth/auth_client.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+/* Waits for the event. 0 or ERR_TEMP. */
+static int
+wait_for(int fd, short events, int64_t until_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    int64_t left;
+    int n;
+
+    for (;;) {
+        left = until_ms - sys_monotonic_ms();
+        if (left <= 0)
+            break;
+        n = poll(&p, 1, left < 1000000 ? (int)left : 1000000);
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            break;
+    }
+    log_error("the auth process doesn't answer");
+    return ERR_TEMP;
+}
+
+static int
+send_request(int fd, const struct auth_request *rq, int64_t until_ms)
+{
+    const char *p = (const char *)rq;
+    size_t done = 0;
+    ssize_t n;
+
+    while (done < sizeof *rq) {
+        n = send(fd, p + done, sizeof *rq - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (n < 0 && errno == EAGAIN) {
+            if (wait_for(fd, POLLOUT, until_ms) != 0)
+                return ERR_TEMP;
+        } else if (n < 0 && errno != EINTR) {
+            log_error("can't ask the auth process: %s", strerror(errno));
+            return ERR_TEMP;
+        }
+    }
+    return 0;
+}
+
+static int
+receive_answer(int fd, struct auth_answer *an, int64_t until_ms)
+{
+    char *p = (char *)an;
+    size_t done = 0;
+    ssize_t n;
+
+    while (done < sizeof *an) {
+        n = recv(fd, p + done, sizeof *an - done, MSG_DONTWAIT);
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (n < 0 && errno == EAGAIN) {
+            if (wait_for(fd, POLLIN, until_ms) != 0)
+                return ERR_TEMP;
+        } else if (n == 0 || errno != EINTR) {
+            log_error("the auth process closed the connection%s%s", n < 0 ? ": " : "",
+                      n < 0 ? strerror(errno) : "");
+            return ERR_TEMP;
+        }
+    }
+    if (an->magic != AUTH_MAGIC) {
+        log_error("the auth process gave an answer of another version: restart mansiod");
+        return ERR_TEMP;
+    }
+    an->user[sizeof an->user - 1] = an->home[sizeof an->home - 1] = '\0';
+    an->mail[sizeof an->mail - 1] = an->quota[sizeof an->quota - 1] = '\0';
+    an->reason[sizeof an->reason - 1] = '\0';
+    return 0;
+}
+
+/* The descriptor, or -1 (logged). */
+static int
+connect_to(const char *socket_path, unsigned timeout_s)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct timeval wait = {.tv_sec = (time_t)timeout_s}; /* while the backlog is full */
+    int fd;
+
+    if (strlen(socket_path) >= sizeof addr.sun_path) {
+        log_error("%s is too long for a socket's path: shorten run_dir", socket_path);
+        return -1;
+    }
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s", socket_path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        log_error("no socket for the auth process: %s", strerror(errno));
+        return -1;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+    while (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
+        if (errno == EINTR)
+            continue;
+        log_error("the auth process can't be reached at %s: %s", socket_path, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int
+auth_ask(const char *socket_path, const struct auth_request *rq, struct auth_answer *an,
+         unsigned timeout_s, int *fd)
+{
+    int64_t until_ms = sys_monotonic_ms() + (int64_t)timeout_s * 1000;
+    int result;
+
+    memset(an, 0, sizeof *an);
+    *fd = connect_to(socket_path, timeout_s);
+    if (*fd < 0)
+        return ERR_TEMP;
+    result = send_request(*fd, rq, until_ms);
+    if (result == 0)
+        result = receive_answer(*fd, an, until_ms);
+    if (result == 0 && an->status == AUTH_OK)
+        return 0;
+    close(*fd);
+    *fd = -1;
+    return result;
+}
