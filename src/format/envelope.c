@@ -9,28 +9,15 @@
 #include <strings.h>
 
 #include "format/address.h"
+#include "format/envelope.h"
 #include "format/header.h"
 #include "format/imapparse.h"
 #include "format/mime.h"
 
-enum item {
-    ITEM_DATE,
-    ITEM_SUBJECT,
-    ITEM_FROM,
-    ITEM_SENDER,
-    ITEM_REPLY_TO,
-    ITEM_TO,
-    ITEM_CC,
-    ITEM_BCC,
-    ITEM_IN_REPLY_TO,
-    ITEM_MESSAGE_ID,
-    ITEM_COUNT
-};
-
 static const struct {
     const char *name;
     size_t len;
-} items[ITEM_COUNT] = {
+} items[ENVELOPE_ITEMS] = {
     [ITEM_DATE] = {"Date", 4},
     [ITEM_SUBJECT] = {"Subject", 7},
     [ITEM_FROM] = {"From", 4},
@@ -43,50 +30,48 @@ static const struct {
     [ITEM_MESSAGE_ID] = {"Message-ID", 10},
 };
 
-struct found {
-    struct header_field field;
-    size_t pos;     /* behind it in the block */
-    unsigned count; /* how many there are */
-};
+void
+envelope_begin(struct envelope *e, const char *header, size_t len,
+               const struct mime_limits *limits)
+{
+    e->header = header;
+    e->len = len;
+    e->limits = limits;
+    for (size_t i = 0; i < ENVELOPE_ITEMS; i++)
+        e->found[i].count = 0;
+}
+
+void
+envelope_field(struct envelope *e, const struct header_field *f, size_t pos)
+{
+    size_t i;
+
+    for (i = 0; i < ENVELOPE_ITEMS; i++)
+        if (f->name_len == items[i].len && ((f->name[0] ^ items[i].name[0]) & ~0x20) == 0 &&
+            strncasecmp(f->name, items[i].name, f->name_len) == 0)
+            break;
+    if (i == ENVELOPE_ITEMS || e->found[i].count++ > 0)
+        return;
+    e->found[i].field = *f;
+    e->found[i].pos = pos;
+}
 
 struct writer {
-    const char *header;
-    size_t len;
-    const struct mime_limits *limits;
+    const struct envelope *e;
     struct buf *out;
-    struct found found[ITEM_COUNT];
 };
-
-static void
-find_fields(struct writer *w)
-{
-    struct header_field f;
-    size_t pos = 0, i;
-    unsigned fields = 0;
-
-    while (fields++ < w->limits->max_headers && header_next(w->header, w->len, &pos, &f)) {
-        for (i = 0; i < ITEM_COUNT; i++)
-            if (f.name_len == items[i].len &&
-                strncasecmp(f.name, items[i].name, f.name_len) == 0)
-                break;
-        if (i == ITEM_COUNT || w->found[i].count++ > 0)
-            continue;
-        w->found[i].field = f;
-        w->found[i].pos = pos;
-    }
-}
 
 /* RFC 3501 7.4.2: NIL when the field is absent, "" when it is empty. */
 static void
-write_text(struct writer *w, enum item item)
+write_text(struct writer *w, enum envelope_item item)
 {
-    const struct header_field *f = &w->found[item].field;
+    const struct header_field *f = &w->e->found[item].field;
     char small[512];
     struct buf large = BUF_INIT(f->value_len);
     char *to = small;
     size_t i = 0, end = f->value_len, n = 0;
 
-    if (w->found[item].count == 0) {
+    if (w->e->found[item].count == 0) {
         buf_adds(w->out, "NIL");
         return;
     }
@@ -105,11 +90,11 @@ write_text(struct writer *w, enum item item)
 
 /* False, and nothing written, when there are no addresses. */
 static bool
-write_addresses(struct writer *w, enum item item)
+write_addresses(struct writer *w, enum envelope_item item)
 {
-    struct header_field f = w->found[item].field;
-    size_t pos = w->found[item].pos, start = w->out->len;
-    unsigned left = w->limits->max_addresses, count = w->found[item].count, fields = 0;
+    struct header_field f = w->e->found[item].field;
+    size_t pos = w->e->found[item].pos, start = w->out->len;
+    unsigned left = w->e->limits->max_addresses, count = w->e->found[item].count, fields = 0;
 
     if (count == 0)
         return false;
@@ -119,8 +104,8 @@ write_addresses(struct writer *w, enum item item)
         if (--count == 0)
             break;
         do {
-            if (fields++ >= w->limits->max_headers ||
-                !header_next(w->header, w->len, &pos, &f)) {
+            if (fields++ >= w->e->limits->max_headers ||
+                !header_next(w->e->header, w->e->len, &pos, &f)) {
                 count = 1;
                 f.value_len = 0;
                 break;
@@ -136,7 +121,7 @@ write_addresses(struct writer *w, enum item item)
 }
 
 static void
-write_addresses_or_nil(struct writer *w, enum item item)
+write_addresses_or_nil(struct writer *w, enum envelope_item item)
 {
     if (!write_addresses(w, item))
         buf_adds(w->out, "NIL");
@@ -151,7 +136,7 @@ write_originators(struct writer *w)
 
     write_addresses_or_nil(w, ITEM_FROM);
     len = w->out->len - from;
-    for (enum item item = ITEM_SENDER; item <= ITEM_REPLY_TO; item++) {
+    for (enum envelope_item item = ITEM_SENDER; item <= ITEM_REPLY_TO; item++) {
         buf_addc(w->out, ' ');
         if (write_addresses(w, item))
             continue;
@@ -164,19 +149,17 @@ write_originators(struct writer *w)
 }
 
 void
-envelope_write(const char *header, size_t len, const struct mime_limits *limits,
-               struct buf *out)
+envelope_end(struct envelope *e, struct buf *out)
 {
-    struct writer w = {.header = header, .len = len, .limits = limits, .out = out};
+    struct writer w = {e, out};
 
-    find_fields(&w);
     buf_addc(out, '(');
     write_text(&w, ITEM_DATE);
     buf_addc(out, ' ');
     write_text(&w, ITEM_SUBJECT);
     buf_addc(out, ' ');
     write_originators(&w);
-    for (enum item item = ITEM_TO; item <= ITEM_BCC; item++) {
+    for (enum envelope_item item = ITEM_TO; item <= ITEM_BCC; item++) {
         buf_addc(out, ' ');
         write_addresses_or_nil(&w, item);
     }
@@ -185,4 +168,19 @@ envelope_write(const char *header, size_t len, const struct mime_limits *limits,
     buf_addc(out, ' ');
     write_text(&w, ITEM_MESSAGE_ID);
     buf_addc(out, ')');
+}
+
+void
+envelope_write(const char *header, size_t len, const struct mime_limits *limits,
+               struct buf *out)
+{
+    struct envelope e;
+    struct header_field f;
+    size_t pos = 0;
+    unsigned fields = 0;
+
+    envelope_begin(&e, header, len, limits);
+    while (fields++ < limits->max_headers && header_next(header, len, &pos, &f))
+        envelope_field(&e, &f, pos);
+    envelope_end(&e, out);
 }

@@ -35,26 +35,27 @@ field_end(const char *p, const char *end)
     return p;
 }
 
-/* Where the name ends (its last octet + 1), or NULL when p .. colon is no field name. A name
-   with a blank or control character inside is garbage: that is how a "From " line of an mbox
-   looks. */
-static const char *
-name_end(const char *p, const char *colon)
+/* The name at p: its length, and *colon is set; 0 when it is no field name. One with a blank or
+   control character inside is garbage: that is how a "From " line of an mbox looks. */
+static size_t
+field_name(const char *p, const char *end, const char **colon)
 {
-    const char *q;
+    const char *q = p;
+    size_t len;
 
-    while (colon > p && is_blank(colon[-1]))
-        colon--;
-    for (q = p; q < colon; q++)
-        if ((unsigned char)*q <= ' ' || *q == 0x7f)
-            return NULL;
-    return q == p ? NULL : q;
+    while (q < end && (unsigned char)*q > ' ' && *q != ':' && *q != 0x7f)
+        q++;
+    len = (size_t)(q - p);
+    while (q < end && is_blank(*q))
+        q++;
+    *colon = q;
+    return q < end && *q == ':' ? len : 0;
 }
 
 bool
 header_next(const char *block, size_t len, size_t *pos, struct header_field *f)
 {
-    const char *end = block + len, *p, *next, *colon, *stop;
+    const char *end = block + len, *p, *next, *colon;
 
     while (*pos < len) {
         p = block + *pos;
@@ -62,11 +63,10 @@ header_next(const char *block, size_t len, size_t *pos, struct header_field *f)
             return false;
         next = field_end(p, end);
         *pos = (size_t)(next - block);
-        colon = memchr(p, ':', (size_t)(line_end(p, next) - p));
-        if (colon == NULL || (stop = name_end(p, colon)) == NULL)
+        f->name_len = field_name(p, next, &colon);
+        if (f->name_len == 0)
             continue;
         f->name = f->raw = p;
-        f->name_len = (size_t)(stop - p);
         f->raw_len = (size_t)(next - p);
         if (next[-1] == '\n') {
             next--;

@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #include "base/conf.h"
+#include "format/envelope.h"
+#include "format/header.h"
 #include "format/mime.h"
 #include "format/mime_walk.h"
 
@@ -31,14 +33,25 @@ static int
 on_header(void *ctx, struct mime_part *part, const char *block, size_t len, bool message)
 {
     struct parse *p = ctx;
+    struct envelope e;
+    struct header_field f;
+    size_t pos = 0;
+    unsigned fields = 0;
 
     if (part->parent == NULL && p->header != NULL)
         buf_add(p->header, block, len);
-    mime_read_fields(part, block, len, p->limits, p->arena, true);
+    if (message)
+        envelope_begin(&e, block, len, p->limits);
+    while (fields++ < p->limits->max_headers && header_next(block, len, &pos, &f)) {
+        mime_read_field(part, &f, p->limits, p->arena, true);
+        if (message)
+            envelope_field(&e, &f, pos);
+    }
+    mime_read_end(part, p->arena);
     if (!message)
         return 0;
     buf_reset(&p->envelope);
-    envelope_write(block, len, p->limits, &p->envelope);
+    envelope_end(&e, &p->envelope);
     part->envelope = arena_memdup(p->arena, buf_str(&p->envelope), p->envelope.len);
     part->envelope_len = p->envelope.len;
     return 0;

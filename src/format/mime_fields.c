@@ -155,26 +155,25 @@ read_other(struct mime_part *part, const struct header_field *f,
 }
 
 void
-mime_read_fields(struct mime_part *part, const char *block, size_t len,
-                 const struct mime_limits *limits, struct arena *arena, bool full)
+mime_read_field(struct mime_part *part, const struct header_field *f,
+                const struct mime_limits *limits, struct arena *arena, bool full)
 {
-    struct header_field f;
-    size_t pos = 0;
-    unsigned fields = 0;
-
-    while (fields++ < limits->max_headers && header_next(block, len, &pos, &f)) {
-        if (f.name_len < 9 || strncasecmp(f.name, "Content-", 8) != 0)
-            continue;
-        if (header_name_is(&f, "Content-Type")) {
-            if (part->type == NULL)
-                read_type(part, &f, limits, arena);
-        } else if (header_name_is(&f, "Content-Transfer-Encoding")) {
-            if (part->encoding_name == NULL)
-                read_encoding(part, &f, arena);
-        } else if (full) {
-            read_other(part, &f, limits, arena);
-        }
+    if (f->name_len < 9 || strncasecmp(f->name, "Content-", 8) != 0)
+        return;
+    if (header_name_is(f, "Content-Type")) {
+        if (part->type == NULL)
+            read_type(part, f, limits, arena);
+    } else if (header_name_is(f, "Content-Transfer-Encoding")) {
+        if (part->encoding_name == NULL)
+            read_encoding(part, f, arena);
+    } else if (full) {
+        read_other(part, f, limits, arena);
     }
+}
+
+void
+mime_read_end(struct mime_part *part, struct arena *arena)
+{
     if (part->type == NULL)
         set_default_type(part, arena);
     if (part->encoding_name == NULL)
