@@ -35,6 +35,7 @@ session_begin(struct imap *im, struct session *s)
     buf_init(&im->line, s->conf->max_line > s->conf->login_max_line ? s->conf->max_line
                                                                     : s->conf->login_max_line);
     mime_limits_from_conf(&im->mime, s->conf);
+    log_set_prefix("%s[%s]: ", s->service, s->id);
     imap_report(im, SESSION_LOGIN, "");
 }
 
