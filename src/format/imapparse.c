@@ -376,18 +376,18 @@ parse(struct imapparse *p, struct cursor *c)
 {
     int err;
 
-    if (memchr(c->s, '\0', c->n) != NULL)
+    if (p->state == STATE_START) {
+        err = read_head(p, c); /* first of all, so that the tag is known */
+        if (err < 0)
+            return err;
+        p->state = STATE_NEXT;
+    }
+    if (memchr(c->s + c->i, '\0', c->n - c->i) != NULL)
         return fail(p, ERR_SYNTAX, "NUL in a command");
     if (memchr(c->s, '\r', c->n) != NULL || memchr(c->s, '\n', c->n) != NULL)
         return fail(p, ERR_SYNTAX, "CR or LF inside a command line");
     if (p->state == STATE_BAD_NUL)
         return fail(p, ERR_SYNTAX, "NUL in a literal (only a literal8 may have that)");
-    if (p->state == STATE_START) {
-        err = read_head(p, c);
-        if (err < 0)
-            return err;
-        p->state = STATE_NEXT;
-    }
     return read_args(p, c);
 }
 

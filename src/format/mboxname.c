@@ -168,14 +168,18 @@ struct matcher {
     bool *row; /* len + 2 values */
 };
 
+static char
+upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
 static bool
 same_octet(const struct matcher *m, size_t j, char c)
 {
     char own = j < m->len ? m->name[j] : m->separator;
 
-    if (j < m->inbox && c >= 'a' && c <= 'z')
-        c = (char)(c - 'a' + 'A');
-    return own == c || (j < m->inbox && own - 'a' + 'A' == c);
+    return own == c || (j < m->inbox && upper(own) == upper(c));
 }
 
 /* True while any prefix still matches. */
