@@ -640,8 +640,12 @@ START_TEST(interrupt_is_of_one_process)
     int status;
 
     if (pid == 0) {
-        struct stream *s = stream_new(dup(t.peer), 1);
+        struct stream *s;
 
+        stream_interrupt(); /* kept until there is a stream */
+        s = stream_new(dup(t.peer), 1);
+        if (stream_wait(s, -1, sys_monotonic_ms() + 2000) != 0)
+            _exit(1);
         stream_interrupt();
         _exit(stream_wait(s, -1, sys_monotonic_ms() + 2000) == 0 ? 0 : 1);
     }

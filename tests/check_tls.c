@@ -38,7 +38,7 @@ static struct {
     unsigned lines;
     struct tls_context *ctx;
     struct stream *s;
-    int client_fd;
+    int client_fd, server_fd;
     pthread_t thread;
     int64_t shift; /* of the clock, seconds */
 } t;
@@ -375,6 +375,7 @@ pair(unsigned write_timeout_s)
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
     t.s = stream_new(fd[0], write_timeout_s);
     t.client_fd = fd[1];
+    t.server_fd = fd[0]; /* the stream's */
     if (t.ctx == NULL)
         ck_assert_int_eq(load(t.cert, t.key, ""), 0);
 }
@@ -463,6 +464,27 @@ START_TEST(tls12_and_its_description)
     struct client c = {.priority = TLS12};
 
     talk(&c, "TLS1.2 ECDHE-X25519 AES-128-GCM");
+}
+END_TEST
+
+/* The server's flight doesn't fit into the socket at once. */
+START_TEST(a_long_chain_through_a_small_socket)
+{
+    struct client c = {.then = hello};
+    int size = 1, i;
+    char pem[8192];
+    size_t n = get_file(t.cert, pem, sizeof pem);
+
+    for (i = 0; i < 15; i++)
+        put_file(t.other, pem, n);
+    ck_assert_msg(load(t.other, t.key, "") == 0, "%s", t.err.text);
+    pair(5);
+    ck_assert_int_eq(setsockopt(t.server_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    pthread_create(&t.thread, NULL, client_main, &c);
+    ck_assert_int_eq(stream_start_tls(t.s, t.ctx, 10), 0);
+    expect_line("a1 NOOP");
+    end();
+    ck_assert_int_eq(c.handshake, 0);
 }
 END_TEST
 
@@ -952,6 +974,7 @@ main(void)
     tcase_add_test(tcase, selfsigned_for_an_address_and_bad_hosts);
     tcase_add_test(tcase, tls13_and_its_description);
     tcase_add_test(tcase, tls12_and_its_description);
+    tcase_add_test(tcase, a_long_chain_through_a_small_socket);
     tcase_add_test(tcase, tls11_is_refused);
     tcase_add_test(tcase, no_tls_gives_no_description);
     tcase_add_test(tcase, cleartext_on_a_tls_port_fails_with_one_line);

@@ -30,8 +30,8 @@ struct peer {
     char address[64]; /* numeric, IPv4-mapped as IPv4; "local" for a Unix socket */
     unsigned port;
 };
-/* accept4; sets close-on-exec, TCP_NODELAY, keepalive. The descriptor or ERR_*: ERR_TEMP when
-   there was nobody (another worker was faster, the client has gone), ERR_SHORT when out of
+/* accept4; close-on-exec, TCP_NODELAY and keepalive are set. The descriptor or ERR_*: ERR_TEMP
+   when there was nobody (another worker was faster, the client has gone), ERR_SHORT when out of
    descriptors. */
 int listener_accept(const struct listener *l, struct peer *peer);
 

@@ -62,7 +62,8 @@ stream_interrupt(void)
 {
     int saved = errno;
 
-    if (interrupts.fd < 0)
+    /* a child that has no stream yet must not wake its parent */
+    if (interrupts.fd < 0 || interrupts.pid != getpid())
         interrupts.early = 1;
     else
         wake(interrupts.fd);

@@ -4,7 +4,9 @@
  *
  * GnuTLS reads a record by two calls: its 5 octets of header, then the rest. The pull function
  * here reads ahead into a buffer instead, so that a record, or a whole flight of the handshake,
- * costs one system call. The buffer is made when the first octet comes.
+ * costs one system call. The buffer is made when the first octet comes. In the other direction
+ * it sends every message of the handshake by itself; they are held back until it wants to read,
+ * so that a flight is one segment (and wakes the client once).
  *
  * Renegotiation (TLS 1.2) isn't offered; a client that begins one gets the alert that RFC 5246
  * 7.2.2 has for it, and the session ends, because GnuTLS can't read on past such a request. Key
@@ -21,23 +23,27 @@
 #include <sys/uio.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "net/tls_context.h"
 #include "net/tls_internal.h"
 
 #define AHEAD_SIZE 17408 /* holds the largest record: 16384 + 256 + 5 (RFC 8446 5.2) */
-#define ODD_MAX    16    /* records that carry nothing, in one session */
+#define HELD_MAX   (256 * 1024)
+#define ODD_MAX    16 /* records that carry nothing, in one session */
 
 struct tls_session {
     gnutls_session_t gnutls;
     int fd;
     int sys_errno; /* of the last failed receive or send */
     bool sending;  /* a record is half sent */
+    bool done;     /* the handshake, but for sending the last of it */
     bool shaking;  /* the handshake isn't over */
     unsigned odd;  /* see ODD_MAX */
     char *ahead;   /* received, not yet taken by GnuTLS; NULL until needed */
     size_t ahead_pos, ahead_len;
+    struct buf held; /* of the handshake, not yet sent */
     char info[80];
 };
 
@@ -93,9 +99,8 @@ pull_timeout(gnutls_transport_ptr_t ptr, unsigned ms)
 }
 
 static ssize_t
-push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int count)
+send_iov(struct tls_session *t, const struct iovec *iov, int count)
 {
-    struct tls_session *t = ptr;
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, /* only read */
                          .msg_iovlen = (size_t)count};
     ssize_t n;
@@ -103,11 +108,52 @@ push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int count)
     do
         n = sendmsg(t->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    if (n < 0) {
+    if (n < 0)
         t->sys_errno = errno;
-        gnutls_transport_set_errno(t->gnutls, errno);
-    }
     return n;
+}
+
+static ssize_t
+push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int count)
+{
+    struct tls_session *t = ptr;
+    ssize_t n = 0;
+    int i;
+
+    if (!t->shaking) {
+        n = send_iov(t, iov, count);
+        if (n < 0)
+            gnutls_transport_set_errno(t->gnutls, t->sys_errno);
+        return n;
+    }
+    for (i = 0; i < count; i++) {
+        buf_add(&t->held, iov[i].iov_base, iov[i].iov_len);
+        n += (ssize_t)iov[i].iov_len;
+    }
+    if (buf_ok(&t->held))
+        return n;
+    t->sys_errno = ENOBUFS;
+    gnutls_transport_set_errno(t->gnutls, ENOBUFS);
+    return -1;
+}
+
+/* Sends what was held back. 0, TLS_WANT_WRITE, or GNUTLS_E_PUSH_ERROR. */
+static int
+send_held(struct tls_session *t)
+{
+    struct iovec iov;
+    ssize_t n;
+
+    while (t->held.len > 0) {
+        iov.iov_base = t->held.data;
+        iov.iov_len = t->held.len;
+        n = send_iov(t, &iov, 1);
+        if (n < 0)
+            return t->sys_errno == EAGAIN || t->sys_errno == EWOULDBLOCK ? TLS_WANT_WRITE
+                                                                         : GNUTLS_E_PUSH_ERROR;
+        buf_drop(&t->held, (size_t)n);
+    }
+    return 0;
 }
 
 /* ---- life ---- */
@@ -119,6 +165,7 @@ tls_session_new(struct tls_context *ctx, int fd)
 
     t->fd = fd;
     t->shaking = true;
+    buf_init(&t->held, HELD_MAX);
     if (gnutls_init(&t->gnutls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) < 0)
         mem_fatal(sizeof *t);
     tls_context_apply(ctx, t->gnutls);
@@ -138,6 +185,7 @@ tls_session_free(struct tls_session **tp)
         return;
     *tp = NULL;
     gnutls_deinit(t->gnutls);
+    buf_free(&t->held);
     free(t->ahead);
     free(t);
 }
@@ -215,16 +263,25 @@ outcome(struct tls_session *t, int ret)
 int
 tls_session_handshake(struct tls_session *t)
 {
-    int ret, err;
+    int ret, err, sent;
 
     do {
-        ret = gnutls_handshake(t->gnutls);
-        if (ret == 0) {
-            t->shaking = false;
-            return 0;
+        ret = t->done ? 0 : gnutls_handshake(t->gnutls);
+        t->done = ret == 0;
+        err = t->done ? 0 : outcome(t, ret);
+        /* also an alert of a failure; whether that arrives changes nothing */
+        sent = send_held(t);
+        if (err == 0 || err == TLS_WANT_READ) {
+            if (sent == TLS_WANT_WRITE)
+                return TLS_WANT_WRITE;
+            if (sent < 0)
+                return failed(t, sent);
         }
-        err = outcome(t, ret);
-    } while (err == 0);
+    } while (err == 0 && !t->done);
+    if (t->done) {
+        t->shaking = false;
+        buf_free(&t->held);
+    }
     return err;
 }
 
