@@ -167,6 +167,8 @@ const char *index_cache_find(const struct buf *entries, enum index_cache_tag tag
 /* Adds or replaces. In a transaction (no sync needed). */
 int index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cache_tag tag,
                     const void *p, size_t len);
+/* Drops all entries of one message. In a transaction. */
+int index_cache_drop(struct index *ix, uint32_t mailbox, uint32_t uid);
 
 /* Names every inconsistency inside the index (counts against records, uidnext, change log).
  * Under the lock. */

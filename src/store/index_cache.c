@@ -118,3 +118,16 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
     buf_free(&out);
     return err;
 }
+
+int
+index_cache_drop(struct index *ix, uint32_t mailbox, uint32_t uid)
+{
+    unsigned char key[KEY_MESSAGE_SIZE];
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    key_message(key, mailbox, uid);
+    err = kv_delete(ix->kv, KV_CACHE, slice(key, sizeof key));
+    return err == ERR_NOENT ? 0 : err;
+}

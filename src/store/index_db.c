@@ -6,9 +6,8 @@
  *    process in at a time. For the same reason mutexes are switched off (DB_NOLOCKING): nobody
  *    competes for them, and one that a killed process held would block for ever.
  *  - Small regions, since every session maps them: see the sizes below.
- *  - Pages have checksums. Without them Berkeley DB believes what a damaged page says and
- *    crashes; with them it reports.
- *  - Its memory, descriptors, mappings and writes go through index_resources.c.
+ *  - Its memory, descriptors, mappings, reads and writes go through index_resources.c, which
+ *    also refuses damaged pages.
  *
  * It's longer than 500 lines because nothing else may include db.h.
  */
@@ -27,16 +26,19 @@
 #include "store/index_db.h"
 #include "store/index_resources.h"
 
-#define CACHE_SIZE   (256u << 10) /* octets of the shared page cache */
-#define BUILD_CACHE  (1u << 20)   /* of a private one */
-#define LOG_MAX      (512u << 10) /* octets of one log file */
-#define LOG_BUFFER   (32u << 10)
-#define ENV_REGION   (128u << 10) /* all but the page cache and the mutexes */
-#define TRANSACTIONS 8
-#define BULK_FIRST   (16u << 10) /* the first read of a scan: many scans are short */
-#define BULK_NEXT    (256u << 10)
-#define BULK_MAX     (64u << 20) /* no record is larger */
-#define TEXT_SIZE    200
+#define CACHE_SIZE      (256u << 10) /* octets of the shared page cache */
+#define BUILD_CACHE     (1u << 20)   /* of a private one */
+#define LOG_MAX         (512u << 10) /* octets of one log file */
+#define LOG_BUFFER      (32u << 10)
+#define ENV_REGION      (128u << 10) /* all but the page cache and the mutexes */
+#define TRANSACTIONS    8
+#define BULK_FIRST      (16u << 10) /* the first read of a scan: many scans are short */
+#define BULK_NEXT       (256u << 10)
+#define BULK_MAX        (64u << 20) /* no record is larger */
+#define TEXT_SIZE       200
+#define CHECKPOINT_KB   256         /* of log since the last checkpoint */
+#define PUT_OVERHEAD    100         /* octets that a change takes in the log, besides its own */
+#define CHECKPOINT_LOOK (64u << 10) /* octets written until the log's length is looked at */
 
 const char *const kv_file_names[KV_FILES] = {"mailboxes.db", "messages.db", "changes.db",
                                              "cache.db"};
@@ -49,6 +51,7 @@ struct kv {
     DB_TXN *txn;
     char *bulk; /* reading buffer, lent to one scan at a time */
     bool create;
+    size_t written; /* octets since kv_checkpoint() last looked at the log */
     bool failed, suspect;
     char text[TEXT_SIZE];
 };
@@ -81,6 +84,8 @@ install_hooks(void)
     db_env_set_func_free(res_free);
     db_env_set_func_open(res_open);
     db_env_set_func_close(res_close);
+    db_env_set_func_pread(res_pread);
+    db_env_set_func_seek(res_seek);
     db_env_set_func_write(res_write);
     db_env_set_func_pwrite(res_pwrite);
     db_env_set_func_fsync(sys_fdatasync);
@@ -209,8 +214,6 @@ configure(struct kv *kv, enum kv_mode mode)
     if (ret == 0)
         ret = env->log_set_config(env, DB_LOG_AUTO_REMOVE, 1);
     if (ret == 0)
-        ret = env->set_flags(env, DB_NOLOCKING, 1);
-    if (ret == 0)
         ret = env->set_flags(env, DB_TXN_WRITE_NOSYNC, 1);
     return ret;
 }
@@ -232,8 +235,11 @@ open_env(struct kv *kv, const char *dir, enum kv_mode mode)
         flags |= DB_CREATE | DB_RECOVER;
     else if (mode == KV_BUILD)
         flags |= DB_CREATE | DB_PRIVATE;
-    kv->res.create_regions = mode == KV_RECOVER;
-    return kv->env->open(kv->env, dir, flags, 0600);
+    kv->res.create_regions = kv->res.recovering = mode == KV_RECOVER;
+    ret = kv->env->open(kv->env, dir, flags, 0600);
+    kv->res.recovering = false;
+    /* Not earlier: a new environment tries its mutexes out. */
+    return ret != 0 ? ret : kv->env->set_flags(kv->env, DB_NOLOCKING, 1);
 }
 
 int
@@ -278,8 +284,10 @@ kv_close(struct kv **kv)
     if (k == NULL)
         return;
     if (!k->failed) {
-        use(k);
         kv_abort(k);
+        k->written = CHECKPOINT_LOOK;
+        (void)kv_checkpoint(k, false);
+        use(k);
         for (int i = 0; i < KV_FILES; i++)
             if (k->files[i] != NULL)
                 k->files[i]->close(k->files[i], DB_NOSYNC);
@@ -304,9 +312,7 @@ file_handle(struct kv *kv, enum kv_file file, DB **out)
     ret = db_create(&db, kv->env, 0);
     if (ret != 0)
         return fail(kv, ret, kv_file_names[file]);
-    ret = db->set_flags(db, DB_CHKSUM);
-    if (ret == 0)
-        ret = db->set_pagesize(db, page_sizes[file]);
+    ret = db->set_pagesize(db, page_sizes[file]);
     if (ret == 0)
         ret = db->open(db, NULL, kv_file_names[file], NULL, DB_BTREE, flags, 0600);
     if (ret != 0)
@@ -378,14 +384,17 @@ kv_in_transaction(const struct kv *kv)
 }
 
 int
-kv_checkpoint(struct kv *kv, unsigned kbytes)
+kv_checkpoint(struct kv *kv, bool now)
 {
     int ret;
 
     if (kv->failed)
         return ERR_TEMP;
+    if (!now && kv->written < CHECKPOINT_LOOK)
+        return 0;
+    kv->written = 0;
     use(kv);
-    ret = kv->env->txn_checkpoint(kv->env, kbytes, 0, kbytes == 0 ? DB_FORCE : 0);
+    ret = kv->env->txn_checkpoint(kv->env, now ? 0 : CHECKPOINT_KB, 0, now ? DB_FORCE : 0);
     return ret == 0 ? 0 : fail(kv, ret, "checkpoint");
 }
 
@@ -434,6 +443,7 @@ kv_put(struct kv *kv, enum kv_file file, struct kv_slice key, struct kv_slice va
         log_panic("kv_put: not in a transaction");
     set_dbt(&k, key);
     set_dbt(&v, value);
+    kv->written += key.len + value.len + PUT_OVERHEAD;
     ret = db->put(db, kv->txn, &k, &v, 0);
     return ret == 0 ? 0 : fail(kv, ret, "put");
 }
@@ -601,7 +611,7 @@ loose_scan(const char *path, kv_fn *fn, void *ctx, int *result)
 
     if (ret == 0) {
         db->set_errcall(db, error_hook);
-        ret = db->open(db, NULL, path, NULL, DB_BTREE, DB_RDONLY, 0);
+        ret = db->open(db, NULL, path, NULL, DB_BTREE, DB_RDONLY | DB_NOMMAP, 0);
         if (ret == 0)
             ret = db->cursor(db, NULL, &cursor, 0);
         if (ret == 0) {

@@ -54,9 +54,9 @@ int kv_begin(struct kv *kv);
 int kv_commit(struct kv *kv, bool sync);
 void kv_abort(struct kv *kv);
 bool kv_in_transaction(const struct kv *kv);
-/* Writes a checkpoint when so many KB of log came since the last (0: always), which also
-   removes logs that aren't needed any more. */
-int kv_checkpoint(struct kv *kv, unsigned kbytes);
+/* Writes a checkpoint when enough log came since the last (or `now`), which also removes logs
+   that aren't needed any more. Cheap when little was written. */
+int kv_checkpoint(struct kv *kv, bool now);
 
 /* A run of octets. */
 struct kv_slice {

@@ -29,9 +29,8 @@
 #include "base/sys.h"
 #include "store/index_impl.h"
 
-#define CHECKPOINT_KB 256 /* of log since the last checkpoint */
-#define GONE_RETRIES  3   /* an index directory removed under us */
-#define CONTROL_KEY   "c"
+#define GONE_RETRIES 3 /* an index directory removed under us */
+#define CONTROL_KEY  "c"
 
 static char *
 join_path(const char *dir, const char *name)
@@ -365,7 +364,7 @@ index_commit(struct index *ix, bool sync)
     if (ix->changed)
         notify(ix);
     /* a failure here is of the next transaction: this one is in the log */
-    (void)kv_checkpoint(ix->kv, CHECKPOINT_KB);
+    (void)kv_checkpoint(ix->kv, false);
     sys_step("index:checkpointed");
     return 0;
 }

@@ -2,9 +2,10 @@
  * The index's record formats; see index_record.h and mansio-index(5).
  *
  * Numbers are variable-length: 7 bits an octet, lowest first, the high bit says that more
- * follows; signed ones are zigzag-coded first. A message's record is 21 octets and its file
- * name, typically.
+ * follows; signed ones are zigzag-coded first. A message's record is 27 octets and its file
+ * name, typically. Every record ends with two octets of check sum.
  */
+#include <endian.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -20,6 +21,7 @@
 #define ROW_FIRST_KNOWN 0x01u
 #define ROW_OWN_CHANGES 0x02u
 #define ROW_BITS        0x03u
+#define MODSEQ_SIZE     6 /* octets: enough for 280 million million changes */
 
 static void
 be32_write(unsigned char *p, uint32_t n)
@@ -66,6 +68,34 @@ key_change(unsigned char *key, uint32_t mailbox, uint64_t modseq, unsigned kind,
     key[14] = (unsigned char)part;
 }
 
+/* Over 8 octets at a time, for speed; not against an adversary. */
+static uint16_t
+check_sum(const void *data, size_t len)
+{
+    const unsigned char *p = data;
+    uint64_t h = 0x9e3779b97f4a7c15u ^ len, word;
+
+    for (; len >= 8; p += 8, len -= 8) {
+        memcpy(&word, p, 8);
+        h = (h ^ le64toh(word)) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+    }
+    word = 0;
+    memcpy(&word, p, len);
+    h = (h ^ le64toh(word)) * 0xff51afd7ed558ccdu;
+    return (uint16_t)(h >> 48);
+}
+
+/* Ends a record that began at octet `start`. */
+static void
+put_check(struct buf *out, size_t start)
+{
+    uint16_t sum = buf_ok(out) ? check_sum(out->data + start, out->len - start) : 0;
+
+    buf_addc(out, (char)(sum >> 8));
+    buf_addc(out, (char)sum);
+}
+
 static void
 put_number(struct buf *out, uint64_t n)
 {
@@ -84,6 +114,17 @@ static void
 put_signed(struct buf *out, int64_t n)
 {
     put_number(out, ((uint64_t)n << 1) ^ (n < 0 ? UINT64_MAX : 0));
+}
+
+/* Six octets, big-endian: of one length, so that a change of flags is written in place. */
+static void
+put_modseq(struct buf *out, uint64_t n)
+{
+    unsigned char octets[MODSEQ_SIZE];
+
+    for (unsigned i = MODSEQ_SIZE; i-- > 0; n >>= 8)
+        octets[i] = (unsigned char)n;
+    buf_add(out, octets, sizeof octets);
 }
 
 /* Length (one octet) and octets. */
@@ -112,6 +153,17 @@ reader_of(struct kv_slice s)
     return (struct reader){.p = p, .end = p + s.len};
 }
 
+/* Of a whole record, whose check sum is looked at first. */
+static struct reader
+record_reader(struct kv_slice s)
+{
+    const unsigned char *p = s.p;
+
+    if (s.len < 2 || check_sum(p, s.len - 2) != be16_read(p + s.len - 2))
+        return (struct reader){.p = p, .end = p, .bad = true};
+    return (struct reader){.p = p, .end = p + s.len - 2};
+}
+
 static unsigned
 get_octet(struct reader *r)
 {
@@ -138,6 +190,16 @@ get_number(struct reader *r)
     }
     r->bad = true;
     return 0;
+}
+
+static uint64_t
+get_modseq(struct reader *r)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < MODSEQ_SIZE; i++)
+        n = n << 8 | get_octet(r);
+    return n;
 }
 
 static int64_t
@@ -190,17 +252,20 @@ finished(const struct reader *r)
 void
 control_encode(struct buf *out, const struct index_control *c)
 {
+    size_t start = out->len;
+
     buf_addc(out, RECORD_VERSION);
     buf_addc(out, (char)c->format);
     put_number(out, c->next_id);
     put_number(out, c->last_uidvalidity);
     put_number(out, c->incarnation);
+    put_check(out, start);
 }
 
 int
 control_decode(struct kv_slice s, struct index_control *c)
 {
-    struct reader r = reader_of(s);
+    struct reader r = record_reader(s);
 
     if (get_octet(&r) != RECORD_VERSION)
         return ERR_CORRUPT;
@@ -240,6 +305,8 @@ get_keywords(struct reader *r, struct index_mailbox *row)
 void
 row_encode(struct buf *out, const struct index_mailbox *row)
 {
+    size_t start = out->len;
+
     buf_addc(out, RECORD_VERSION);
     buf_addc(out, (char)((row->first_unseen_known ? ROW_FIRST_KNOWN : 0) |
                          (row->own_changes ? ROW_OWN_CHANGES : 0)));
@@ -266,12 +333,13 @@ row_encode(struct buf *out, const struct index_mailbox *row)
     buf_add(out, row->objectid, sizeof row->objectid);
     buf_addc(out, (char)row->keywords_count);
     put_keywords(out, row);
+    put_check(out, start);
 }
 
 int
 row_decode(struct kv_slice s, struct index_mailbox *row)
 {
-    struct reader r = reader_of(s);
+    struct reader r = record_reader(s);
     char objectid[sizeof row->objectid + 1];
     unsigned bits;
 
@@ -316,6 +384,7 @@ row_decode(struct kv_slice s, struct index_mailbox *row)
 void
 message_encode(struct buf *out, const struct index_message *m)
 {
+    size_t start = out->len;
     bool size = m->size != MDNAME_SIZE_UNKNOWN, crlf = m->crlf_size != MDNAME_SIZE_UNKNOWN;
     unsigned bits = (m->in_new ? BIT_IN_NEW : 0) | (m->uidl[0] != '\0' ? BIT_UIDL : 0) |
                     (m->keywords != 0 ? BIT_KEYWORDS : 0) | (size ? BIT_SIZE : 0) |
@@ -324,7 +393,7 @@ message_encode(struct buf *out, const struct index_message *m)
     buf_addc(out, RECORD_VERSION);
     buf_addc(out, (char)m->flags);
     buf_addc(out, (char)bits);
-    put_number(out, m->modseq);
+    put_modseq(out, m->modseq);
     put_signed(out, m->internal_date);
     put_signed(out, (int64_t)((uint64_t)m->save_date - (uint64_t)m->internal_date));
     if (m->keywords != 0)
@@ -336,12 +405,13 @@ message_encode(struct buf *out, const struct index_message *m)
     put_text(out, m->name);
     if (m->uidl[0] != '\0')
         put_text(out, m->uidl);
+    put_check(out, start);
 }
 
 int
 message_decode(struct kv_slice s, uint32_t uid, struct index_message *m)
 {
-    struct reader r = reader_of(s);
+    struct reader r = record_reader(s);
     unsigned bits;
 
     if (get_octet(&r) != RECORD_VERSION)
@@ -350,7 +420,7 @@ message_decode(struct kv_slice s, uint32_t uid, struct index_message *m)
     m->flags = (uint8_t)get_octet(&r);
     bits = get_octet(&r);
     m->in_new = (bits & BIT_IN_NEW) != 0;
-    m->modseq = get_number(&r);
+    m->modseq = get_modseq(&r);
     m->internal_date = get_signed(&r);
     m->save_date = (int64_t)((uint64_t)m->internal_date + (uint64_t)get_signed(&r));
     m->keywords = (bits & BIT_KEYWORDS) != 0 ? get_number(&r) : 0;
@@ -371,6 +441,7 @@ message_decode(struct kv_slice s, uint32_t uid, struct index_message *m)
 void
 anchor_encode(struct buf *out, const char *name, const struct index_mailbox *row)
 {
+    size_t start = out->len;
     size_t len = strlen(name);
 
     buf_addc(out, RECORD_VERSION);
@@ -380,12 +451,13 @@ anchor_encode(struct buf *out, const char *name, const struct index_mailbox *row
     put_keywords(out, row);
     put_number(out, len);
     buf_add(out, name, len);
+    put_check(out, start);
 }
 
 int
 anchor_decode(struct kv_slice s, uint32_t id, struct index_anchor *a)
 {
-    struct reader r = reader_of(s);
+    struct reader r = record_reader(s);
     char objectid[sizeof a->row.objectid + 1];
     uint64_t len;
 

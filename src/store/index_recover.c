@@ -330,7 +330,7 @@ repair(struct index *ix)
     int err;
 
     /* With a checkpoint the files hold all that was committed; else the log had more. */
-    complete = ix->kv != NULL && !kv_failed(ix->kv) && kv_checkpoint(ix->kv, 0) == 0;
+    complete = ix->kv != NULL && !kv_failed(ix->kv) && kv_checkpoint(ix->kv, true) == 0;
     kv_forget(&ix->kv);
     err = remove_dir(ix->dirfd, INDEX_BUILD_DIR);
     if (err == 0 && mkdirat(ix->dirfd, INDEX_BUILD_DIR, 0700) != 0)

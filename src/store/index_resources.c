@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/index_page.h"
 #include "store/index_resources.h"
 
 #define REGION_MAX (64u << 20) /* octets; a larger file isn't one of ours */
@@ -57,7 +58,7 @@ resources_release(struct resources *r)
         munmap(r->maps[r->maps_count].at, r->maps[r->maps_count].len);
     }
     while (r->fds_count > 0)
-        close(r->fds[--r->fds_count]);
+        close(r->fds[--r->fds_count].fd);
     while (r->blocks.next != &r->blocks)
         res_free(r->blocks.next + 1);
     r->heap = 0;
@@ -139,6 +140,14 @@ res_free(void *p)
     free(b);
 }
 
+static bool
+is_page_file(const char *path)
+{
+    size_t len = strlen(path);
+
+    return len > 3 && strcmp(path + len - 3, ".db") == 0;
+}
+
 int
 res_open(const char *path, int flags, ...)
 {
@@ -153,8 +162,10 @@ res_open(const char *path, int flags, ...)
         va_end(ap);
     }
     fd = open(path, flags | O_CLOEXEC, mode);
-    if (fd >= 0 && r != NULL && r->fds_count < RES_FDS)
-        r->fds[r->fds_count++] = fd;
+    if (fd >= 0 && r != NULL && r->fds_count < RES_FDS) {
+        r->fds[r->fds_count].pages = is_page_file(path);
+        r->fds[r->fds_count++].fd = fd;
+    }
     return fd;
 }
 
@@ -164,12 +175,53 @@ res_close(int fd)
     struct resources *r = user.now;
 
     for (unsigned i = 0; r != NULL && i < r->fds_count; i++) {
-        if (r->fds[i] == fd) {
+        if (r->fds[i].fd == fd) {
             r->fds[i] = r->fds[--r->fds_count];
             break;
         }
     }
     return close(fd);
+}
+
+static bool
+has_pages(const struct resources *r, int fd)
+{
+    for (unsigned i = 0; i < r->fds_count; i++)
+        if (r->fds[i].fd == fd)
+            return r->fds[i].pages;
+    return false;
+}
+
+/* Berkeley DB takes a failed pread() as a sign to try lseek() and read(): the seek then fails
+   for good. */
+ssize_t
+res_pread(int fd, void *p, size_t n, off_t at)
+{
+    struct resources *r = user.now;
+    ssize_t got = pread(fd, p, n, at);
+
+    if (got != (ssize_t)n || r == NULL || !has_pages(r, fd))
+        return got;
+    if (at % (off_t)n == 0 && page_ok(p, n, (uint64_t)at / n, r->recovering))
+        return got;
+    log_debug("index: damaged page at offset %lld", (long long)at);
+    r->bad_page = true;
+    r->damaged++;
+    errno = EBADMSG;
+    return -1;
+}
+
+int
+res_seek(int fd, off_t at, int whence)
+{
+    struct resources *r = user.now;
+
+    if (r != NULL && r->bad_page) {
+        r->bad_page = false;
+        errno = EBADMSG;
+        return -1;
+    }
+    return lseek(fd, at, whence) < 0 ? -1 : 0;
 }
 
 static void
@@ -184,7 +236,9 @@ res_write(int fd, const void *p, size_t n)
 {
     ssize_t done = write(fd, p, n);
 
-    if (done < 0)
+    if (done >= 0 && (size_t)done < n)
+        errno = ENOSPC; /* Berkeley DB takes a short write for a failed one */
+    if (done < 0 || (size_t)done < n)
         note_error();
     return done;
 }

@@ -23,7 +23,10 @@ struct res_block {
 struct resources {
     struct res_block blocks; /* head of a ring */
     size_t heap;             /* octets in blocks */
-    int fds[RES_FDS];
+    struct {
+        int fd;
+        bool pages; /* a file of pages; else a log */
+    } fds[RES_FDS];
     unsigned fds_count;
     struct {
         void *at;
@@ -32,7 +35,10 @@ struct resources {
     unsigned maps_count;
     bool create_regions; /* regions are made; else only joined */
     unsigned map_calls;
-    int write_error; /* errno of the last write that failed, 0 = none */
+    int write_error;  /* errno of the last write that failed, 0 = none */
+    bool recovering;  /* holes in files are to be expected */
+    bool bad_page;    /* the page read just now is damaged */
+    unsigned damaged; /* pages found damaged */
 };
 
 void resources_init(struct resources *r);
@@ -48,6 +54,9 @@ void *res_realloc(void *p, size_t n);
 void res_free(void *p);
 int res_open(const char *path, int flags, ...);
 int res_close(int fd);
+/* A damaged page of a file of pages counts as unreadable; see index_page.h. */
+ssize_t res_pread(int fd, void *p, size_t n, off_t at);
+int res_seek(int fd, off_t at, int whence);
 ssize_t res_write(int fd, const void *p, size_t n);
 ssize_t res_pwrite(int fd, const void *p, size_t n, off_t at);
 /* Regions. *create comes as Berkeley DB's wish and goes as what was done. errno values. */

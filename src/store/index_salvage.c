@@ -381,7 +381,7 @@ ix_salvage(struct index *ix, bool complete, struct salvage_result *result)
     if (err == 0)
         err = kv_commit(s.to, true);
     if (err == 0)
-        err = kv_checkpoint(s.to, 0);
+        err = kv_checkpoint(s.to, true);
     if (err == 0)
         kv_close(&s.to);
     else
