@@ -103,7 +103,7 @@ ask(const struct conf *conf, const char *line, const char *argument, unsigned wa
     struct buf *data, struct buf *last)
 {
     struct buf rq = BUF_INIT(2048), answer = BUF_INIT(ANSWER_SIZE);
-    int fd, status;
+    int fd = -1, status;
 
     buf_init(data, ANSWER_SIZE);
     buf_init(last, 1024);

@@ -276,16 +276,16 @@ serve(int fd, const struct bound *bound, const struct peer *peer)
     s.stream = stream_new(fd, setup->conf->write_timeout);
     log_set_prefix("%s[%s]: ", s.service, s.id);
     score_connected(&s);
-    if (bound->kind != worker.p->tls ||
-        stream_start_tls(s.stream, s.tls, setup->conf->login_timeout) == 0) {
-        if (worker.p->plain == LISTEN_IMAP)
-            imap_session(&s);
-        else
-            pop3_session(&s);
+    if (bound->kind == worker.p->tls &&
+        stream_start_tls(s.stream, s.tls, setup->conf->login_timeout) != 0) {
+        s.end_reason = "TLS handshake failed";
+        session_end(&s);
+    } else if (worker.p->plain == LISTEN_IMAP) {
+        imap_session(&s);
+    } else {
+        pop3_session(&s);
     }
     stream_free(&s.stream);
-    if (s.auth_fd >= 0)
-        close(s.auth_fd);
     log_set_prefix("%s", "");
     explicit_bzero(&s, sizeof s); /* invariant 9 */
 }
