@@ -1,0 +1,37 @@
+/*
+ * What the files of the store share of an account. Nobody else includes this.
+ */
+#ifndef STORE_ACCOUNT_PRIVATE_H
+#define STORE_ACCOUNT_PRIVATE_H
+
+#include "store/account.h"
+#include "store/index.h"
+
+struct account {
+    const struct conf *conf;
+    char *user;
+    char *mail_dir;  /* absolute path */
+    char *index_dir; /* absolute path */
+    int root;        /* descriptor of mail_dir */
+    struct index *ix;
+    struct mboxname_rules names;
+    bool locked;
+};
+
+/* The account's lock. Never held across a wait for the client. Unlocking what isn't locked is
+   allowed: who gives the lock up between two pieces of work may fail to get it again. */
+int account_lock(struct account *a);
+void account_unlock(struct account *a);
+
+/* A file in the root that says what was begun and must be finished by the next opener:
+ * "setup\n" or "rename\tFROM\tTO\n". */
+#define ACCOUNT_PENDING "mansio-pending"
+
+/* folders_pending.c: finishes what ACCOUNT_PENDING says. Takes the lock. */
+int folders_finish_pending(struct account *a);
+/* Makes the folders of auto_folders, subscribed and marked. Takes the lock. */
+int folders_make_auto(struct account *a);
+/* Once a day: leftovers of deletions, rows without a directory. Takes the lock. */
+void folders_tidy(struct account *a);
+
+#endif

@@ -1,0 +1,313 @@
+/*
+ * What a scan found -> the index; see scan.c for the rules.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "store/keywords.h"
+#include "store/scan_private.h"
+
+#define PIECE 8192 /* changes of one transaction */
+
+static int
+begin(struct scan *s)
+{
+    int err = 0;
+
+    if (!s->open)
+        err = index_begin(s->m->a->ix);
+    s->open = err == 0;
+    return err;
+}
+
+int
+scan_finish(struct scan *s)
+{
+    int err = begin(s);
+
+    if (err == 0)
+        err = mailbox_put(s->m);
+    sys_step("scan:put");
+    if (err == 0)
+        err = index_commit(s->m->a->ix, s->need_sync);
+    s->open = false;
+    s->pending = 0;
+    s->need_sync = false;
+    sys_step("scan:committed");
+    return err;
+}
+
+/* Counts a change; commits a full piece. */
+static int
+changed(struct scan *s)
+{
+    s->changed = true;
+    if (++s->pending < PIECE)
+        return 0;
+    return scan_finish(s);
+}
+
+static bool
+exists(struct scan *s, const struct scan_entry *e)
+{
+    char path[MAILDIR_PATH_MAX];
+    struct stat st;
+
+    maildir_path(path, e->in_new, s->table.names + e->name);
+    return fstatat(s->m->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Two files with one base name: the second gets a new name, so that both can be read. */
+static void
+rename_twin(struct scan *s, struct scan_entry *e)
+{
+    char from[MAILDIR_PATH_MAX], to[MAILDIR_PATH_MAX], name[MDNAME_MAX + 1];
+    struct mdname parsed;
+
+    if (mdname_parse(s->table.names + e->name, &parsed) < 0 ||
+        mdname_new(parsed.size, parsed.crlf_size, name) < 0)
+        return;
+    if (parsed.has_info &&
+        mdname_build(name, strlen(name), parsed.flags, parsed.keywords, parsed.other, name) < 0)
+        return;
+    maildir_path(from, e->in_new, s->table.names + e->name);
+    maildir_path(to, e->in_new, name);
+    if (renameat(s->m->fd, from, s->m->fd, to) == 0)
+        log_warn("%s: two files have the name %s: renamed one to %s", s->m->name, from + 4,
+                 to + 4);
+}
+
+void
+scan_resolve_twins(struct scan *s)
+{
+    struct scan_entry *e, *first;
+    uint32_t i, at;
+
+    for (i = 0; i < s->table.count; i++) {
+        e = &s->table.items[i];
+        if (!e->twin)
+            continue;
+        s->again = true; /* the directory isn't as we read it */
+        at = scan_table_find(&s->table, s->table.names + e->name, e->base_len);
+        if (at == SCAN_NONE || !exists(s, e))
+            continue;
+        first = &s->table.items[at];
+        if (exists(s, first)) {
+            rename_twin(s, e);
+        } else {
+            first->name = e->name;
+            first->in_new = e->in_new;
+        }
+    }
+}
+
+/* Moves a file from new/ to cur/: `name` becomes what it's called there. ERR_NOENT: it went
+   away. Any other error: it stays (a Maildir that can't be written to). */
+static int
+move_to_cur(struct scan *s, char name[MDNAME_MAX + 1])
+{
+    char from[MAILDIR_PATH_MAX], to[MAILDIR_PATH_MAX], target[MDNAME_MAX + 1];
+    size_t base_len = maildir_base_len(name);
+
+    /* a name without room for ":2," moves as it is */
+    if (name[base_len] != '\0' || mdname_build(name, base_len, 0, 0, "", target) < 0)
+        snprintf(target, sizeof target, "%s", name);
+    maildir_path(from, true, name);
+    maildir_path(to, false, target);
+    if (renameat(s->m->fd, from, s->m->fd, to) != 0) {
+        if (errno == ENOENT) {
+            s->again = true;
+            return ERR_NOENT;
+        }
+        log_warn("%s: cannot move %s to cur/: %s", s->m->name, from, strerror(errno));
+        return ERR_IO;
+    }
+    s->moved = true;
+    memcpy(name, target, sizeof target);
+    sys_step("scan:moved");
+    return 0;
+}
+
+/* A known message: its file was renamed. */
+static int
+apply_known(struct scan *s, const struct scan_known *k)
+{
+    const struct scan_entry *e = &s->table.items[k->entry];
+    struct index *ix = s->m->a->ix;
+    struct index_message old, now;
+    struct mdname parsed;
+    bool quiet;
+    int err = begin(s);
+
+    if (err == 0)
+        err = index_message_get(ix, s->m->row.id, k->uid, &old);
+    if (err < 0)
+        return err;
+    now = old;
+    snprintf(now.name, sizeof now.name, "%s", s->table.names + e->name);
+    now.in_new = e->in_new;
+    if (now.in_new && (s->flags & SCAN_MOVE) != 0) {
+        err = move_to_cur(s, now.name);
+        if (err == ERR_NOENT)
+            return 0;
+        now.in_new = err < 0;
+    }
+    s->left_in_new = s->left_in_new || now.in_new;
+    if (mdname_parse(now.name, &parsed) < 0)
+        return 0;
+    if (parsed.keywords != 0)
+        keywords_name_letters(s->m, parsed.keywords);
+    now.flags = (uint8_t)parsed.flags;
+    now.keywords = (old.keywords & ~KEYWORDS_LETTER_MASK) | parsed.keywords;
+    quiet = now.flags == old.flags && now.keywords == old.keywords;
+    if (quiet && now.in_new == old.in_new && strcmp(now.name, old.name) == 0)
+        return 0;
+    err = index_message_update(ix, &s->m->row, &old, &now, quiet);
+    return err < 0 ? err : changed(s);
+}
+
+static int
+apply_gone(struct scan *s, uint32_t uid)
+{
+    struct index_message m;
+    int err = begin(s);
+
+    if (err == 0)
+        err = index_message_get(s->m->a->ix, s->m->row.id, uid, &m);
+    if (err == 0)
+        err = index_message_expunge(s->m->a->ix, &s->m->row, &m);
+    s->need_sync = true;
+    return err < 0 ? err : changed(s);
+}
+
+/* Seconds and microseconds of delivery from "1700000000.M123456P..."; else of the file. */
+static void
+delivery_time(const char *name, struct scan_fresh *f)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(name, &end, 10);
+    f->seconds = f->mtime;
+    f->micros = 0;
+    if (end == name || *end != '.' || errno != 0 || n < 0)
+        return;
+    f->seconds = n;
+    if (end[1] == 'M' && end[2] >= '0' && end[2] <= '9')
+        f->micros = strtoll(end + 2, NULL, 10);
+}
+
+static int
+compare_fresh(const void *a, const void *b)
+{
+    const struct scan_fresh *x = a, *y = b;
+
+    if (x->seconds != y->seconds)
+        return x->seconds < y->seconds ? -1 : 1;
+    if (x->micros != y->micros)
+        return x->micros < y->micros ? -1 : 1;
+    if (x->inode != y->inode)
+        return x->inode < y->inode ? -1 : 1;
+    return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+/* One stat each: the internal date and the true size. */
+static void
+collect_fresh(struct scan *s)
+{
+    const struct scan_entry *e;
+    char path[MAILDIR_PATH_MAX];
+    struct scan_fresh *f;
+    struct stat st;
+    size_t count = 0;
+    uint32_t i;
+
+    for (i = 0; i < s->table.count; i++)
+        count += !s->table.items[i].matched && !s->table.items[i].twin;
+    if (count == 0)
+        return;
+    s->fresh = mem_reallocarray(NULL, count, sizeof *s->fresh);
+    for (i = 0; i < s->table.count; i++) {
+        e = &s->table.items[i];
+        if (e->matched || e->twin)
+            continue;
+        maildir_path(path, e->in_new, s->table.names + e->name);
+        if (fstatat(s->m->fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            s->again = true; /* it went away, or was renamed */
+            continue;
+        }
+        if (!S_ISREG(st.st_mode))
+            continue;
+        f = &s->fresh[s->fresh_count++];
+        f->entry = i;
+        f->inode = (uint64_t)st.st_ino;
+        f->size = (uint64_t)st.st_size;
+        f->mtime = (int64_t)st.st_mtim.tv_sec;
+        delivery_time(s->table.names + e->name, f);
+    }
+    qsort(s->fresh, s->fresh_count, sizeof *s->fresh, compare_fresh);
+}
+
+static int
+apply_fresh(struct scan *s, const struct scan_fresh *f)
+{
+    const struct scan_entry *e = &s->table.items[f->entry];
+    struct index_message m;
+    struct mdname parsed;
+    int err;
+
+    memset(&m, 0, sizeof m);
+    snprintf(m.name, sizeof m.name, "%s", s->table.names + e->name);
+    if (mdname_parse(m.name, &parsed) < 0)
+        return 0;
+    m.in_new = e->in_new;
+    m.flags = (uint8_t)parsed.flags;
+    m.keywords = parsed.keywords;
+    m.size = f->size;
+    m.crlf_size = MDNAME_SIZE_UNKNOWN;
+    if (parsed.size == f->size && parsed.crlf_size != MDNAME_SIZE_UNKNOWN &&
+        parsed.crlf_size >= f->size && parsed.crlf_size <= 2 * f->size)
+        m.crlf_size = parsed.crlf_size;
+    m.internal_date = f->mtime;
+    m.save_date = sys_now();
+    if (m.in_new && (s->flags & SCAN_MOVE) != 0) {
+        err = move_to_cur(s, m.name);
+        if (err == ERR_NOENT)
+            return 0;
+        m.in_new = err < 0;
+    }
+    s->left_in_new = s->left_in_new || m.in_new;
+    err = begin(s);
+    if (err < 0)
+        return err;
+    if (m.keywords != 0)
+        keywords_name_letters(s->m, parsed.keywords);
+    err = index_message_add(s->m->a->ix, &s->m->row, &m);
+    s->need_sync = true;
+    return err < 0 ? err : changed(s);
+}
+
+int
+scan_apply(struct scan *s)
+{
+    size_t i;
+    int err = 0;
+
+    collect_fresh(s);
+    for (i = 0; err == 0 && i < s->known_count; i++)
+        err = apply_known(s, &s->known[i]);
+    for (i = 0; err == 0 && i < s->gone_count; i++)
+        err = apply_gone(s, s->gone[i]);
+    for (i = 0; err == 0 && i < s->fresh_count; i++)
+        err = apply_fresh(s, &s->fresh[i]);
+    return err;
+}

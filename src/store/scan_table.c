@@ -1,0 +1,193 @@
+/*
+ * Names of a directory, by base name; see scan_table.h.
+ *
+ * Open addressing with linear probing; the table is kept at most half full. The hash is seeded
+ * by chance, so that nobody who chooses file names can make the table slow.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "format/mdname.h"
+#include "store/maildir.h"
+#include "store/scan_table.h"
+
+#define NAMES_MAX UINT32_MAX /* octets of all names: offsets have 32 bits */
+
+void
+scan_table_init(struct scan_table *t)
+{
+    memset(t, 0, sizeof *t);
+    sys_random(&t->seed, sizeof t->seed);
+}
+
+void
+scan_table_free(struct scan_table *t)
+{
+    free(t->names);
+    free(t->items);
+    free(t->slots);
+    memset(t, 0, sizeof *t);
+}
+
+void
+scan_table_clear(struct scan_table *t)
+{
+    t->names_len = 0;
+    t->count = 0;
+    t->twins = 0;
+    if (t->slots_count > 0)
+        memset(t->slots, 0, t->slots_count * sizeof *t->slots);
+}
+
+/* Eight octets at a time: names are 60 to 100 octets, and there may be a million. */
+static uint32_t
+hash_name(uint64_t seed, const char *p, size_t len)
+{
+    uint64_t h = seed ^ (len * UINT64_C(0x9e3779b97f4a7c15)), v;
+
+    for (; len >= 8; p += 8, len -= 8) {
+        memcpy(&v, p, 8);
+        h = (h ^ v) * UINT64_C(0xff51afd7ed558ccd);
+        h ^= h >> 32;
+    }
+    v = 0;
+    memcpy(&v, p, len);
+    h = (h ^ v) * UINT64_C(0xc4ceb9fe1a85ec53);
+    return (uint32_t)(h ^ (h >> 29));
+}
+
+const char *
+scan_table_name(const struct scan_table *t, uint32_t i)
+{
+    return t->names + t->items[i].name;
+}
+
+/* The slot of that base, or the free one where it belongs. */
+static uint32_t
+probe(const struct scan_table *t, uint32_t hash, const char *base, size_t len)
+{
+    uint32_t mask = t->slots_count - 1, at = hash & mask;
+    const struct scan_entry *e;
+
+    for (; t->slots[at] != 0; at = (at + 1) & mask) {
+        e = &t->items[t->slots[at] - 1];
+        if (e->hash == hash && e->base_len == len && memcmp(t->names + e->name, base, len) == 0)
+            break;
+    }
+    return at;
+}
+
+uint32_t
+scan_table_find(const struct scan_table *t, const char *base, size_t base_len)
+{
+    if (t->slots_count == 0)
+        return SCAN_NONE;
+    /* a free slot holds 0, and 0 - 1 is SCAN_NONE */
+    return t->slots[probe(t, hash_name(t->seed, base, base_len), base, base_len)] - 1;
+}
+
+static void
+grow_slots(struct scan_table *t)
+{
+    uint32_t i, count = t->slots_count > 0 ? t->slots_count * 2 : 64, at;
+
+    free(t->slots);
+    t->slots = mem_calloc(count, sizeof *t->slots);
+    t->slots_count = count;
+    for (i = 0; i < t->count; i++) {
+        if (t->items[i].twin)
+            continue;
+        for (at = t->items[i].hash & (count - 1); t->slots[at] != 0;
+             at = (at + 1) & (count - 1))
+            continue;
+        t->slots[at] = i + 1;
+    }
+}
+
+void
+scan_table_add(struct scan_table *t, const char *name, bool in_new)
+{
+    size_t len = strlen(name), base_len = maildir_base_len(name);
+    struct scan_entry *e;
+    uint32_t at;
+
+    if (t->count == UINT32_MAX / 4 || t->names_len + len + 1 > NAMES_MAX)
+        return;
+    if ((t->count + 1) > t->slots_count / 2)
+        grow_slots(t);
+    if (t->count == t->cap) {
+        t->cap = t->cap > 0 ? t->cap * 2 : 32;
+        t->items = mem_reallocarray(t->items, t->cap, sizeof *t->items);
+    }
+    if (t->names_len + len + 1 > t->names_cap) {
+        t->names_cap = t->names_cap > 0 ? t->names_cap * 2 : 4096;
+        t->names = mem_realloc(t->names, t->names_cap);
+    }
+    e = &t->items[t->count];
+    memset(e, 0, sizeof *e);
+    e->name = (uint32_t)t->names_len;
+    e->base_len = (uint8_t)base_len;
+    e->in_new = in_new;
+    memcpy(t->names + t->names_len, name, len + 1);
+    e->hash = hash_name(t->seed, name, base_len);
+    at = probe(t, e->hash, name, base_len);
+    if (t->slots[at] != 0) {
+        e->twin = true;
+        t->twins++;
+    } else {
+        t->slots[at] = t->count + 1;
+    }
+    t->names_len += len + 1;
+    t->count++;
+}
+
+/* Can it be a message? Directories, pipes, links and hidden files are passed over. */
+static bool
+is_candidate(const struct dirent *e)
+{
+    struct mdname n;
+
+    if (e->d_name[0] == '.' || (e->d_type != DT_REG && e->d_type != DT_UNKNOWN))
+        return false;
+    /* only names with something odd in them need the full test */
+    if (strlen(e->d_name) <= MDNAME_MAX && e->d_name[0] != ':' &&
+        strchr(e->d_name, '\n') == NULL)
+        return true;
+    return mdname_parse(e->d_name, &n) == 0;
+}
+
+int
+scan_table_read(struct scan_table *t, int fd, bool in_new)
+{
+    int dir = openat(fd, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
+    struct dirent *e;
+    int err = 0;
+
+    if (d == NULL) {
+        err = errno == ENOENT ? ERR_NOENT : err_from_errno(errno);
+        log_error("cannot read %s/: %s", in_new ? "new" : "cur", strerror(errno));
+        if (dir >= 0)
+            close(dir);
+        return err;
+    }
+    errno = 0;
+    while ((e = readdir(d)) != NULL) {
+        if (is_candidate(e))
+            scan_table_add(t, e->d_name, in_new);
+    }
+    if (errno != 0) {
+        log_error("cannot read %s/: %s", in_new ? "new" : "cur", strerror(errno));
+        err = err_from_errno(errno);
+    }
+    closedir(d);
+    return err;
+}

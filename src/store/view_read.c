@@ -1,0 +1,314 @@
+/*
+ * Reading through a view: batches of rows, message files, the cache.
+ *
+ * The lock is held while rows are copied into a batch and never while a file is read or a
+ * client is written to.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "store/message_private.h"
+#include "store/scan.h"
+#include "store/view_private.h"
+
+#define CACHE_MAX (256 * 1024) /* octets of waiting cache entries */
+#define GAP_MAX   32           /* UIDs not asked for that one walk may pass over */
+
+struct view_batch *
+view_batch_new(void)
+{
+    struct view_batch *b = mem_calloc(1, sizeof *b);
+    size_t i;
+
+    for (i = 0; i < VIEW_BATCH; i++)
+        buf_init(&b->items[i].cache, 16 << 20);
+    return b;
+}
+
+void
+view_batch_free(struct view_batch **b)
+{
+    size_t i;
+
+    if (*b == NULL)
+        return;
+    for (i = 0; i < VIEW_BATCH; i++)
+        buf_free(&(*b)->items[i].cache);
+    free(*b);
+    *b = NULL;
+}
+
+/* The next UIDs of the set that are in the view. it->next: the UID to go on with. */
+static void
+pick(const struct view *v, const struct seqset *uids, struct seqset_iter *it,
+     struct view_batch *b)
+{
+    const struct seq_range *r;
+    size_t at;
+
+    b->count = 0;
+    while (b->count < VIEW_BATCH && it->range < uids->count) {
+        r = &uids->ranges[it->range];
+        at = view_lower_bound(v, it->next > r->first ? it->next : r->first);
+        for (; at < v->count && v->uids[at] <= r->last && b->count < VIEW_BATCH; at++) {
+            struct view_message *m = &b->items[b->count++];
+
+            m->seq = (uint32_t)at + 1;
+            m->m.uid = v->uids[at];
+            m->gone = true; /* until the row is found */
+            m->recent = v->recent.count > 0 && seqset_has(&v->recent, v->uids[at]);
+            buf_reset(&m->cache);
+        }
+        if (at < v->count && v->uids[at] <= r->last) {
+            it->next = v->uids[at];
+            return;
+        }
+        it->range++;
+        it->next = 0;
+    }
+}
+
+struct filler {
+    struct view_message *next, *end;
+};
+
+static int
+fill(void *ctx, const struct index_message *m)
+{
+    struct filler *f = ctx;
+
+    while (f->next < f->end && f->next->m.uid < m->uid)
+        f->next++;
+    if (f->next < f->end && f->next->m.uid == m->uid) {
+        f->next->m = *m;
+        f->next->gone = false;
+        f->next++;
+    }
+    return 0;
+}
+
+int
+view_read_locked(struct view *v, const struct seqset *uids, struct seqset_iter *it,
+                 unsigned want, struct view_batch *b)
+{
+    size_t from, to;
+    int err = 0;
+
+    pick(v, uids, it, b);
+    for (from = 0; err == 0 && from < b->count; from = to) {
+        struct filler f = {.next = &b->items[from]};
+
+        for (to = from + 1;
+             to < b->count && b->items[to].m.uid - b->items[to - 1].m.uid <= GAP_MAX; to++)
+            continue;
+        f.end = &b->items[to];
+        err = index_message_each(v->a->ix, v->m->row.id, b->items[from].m.uid,
+                                 b->items[to - 1].m.uid, fill, &f);
+    }
+    for (from = 0; err == 0 && (want & WANT_CACHE) != 0 && from < b->count; from++) {
+        if (b->items[from].gone)
+            continue;
+        err = index_cache_get(v->a->ix, v->m->row.id, b->items[from].m.uid,
+                              &b->items[from].cache);
+        if (err == ERR_NOENT || err == ERR_LIMIT) {
+            buf_reset(&b->items[from].cache);
+            err = 0;
+        }
+    }
+    return err;
+}
+
+/* Reads the file of one message for its size on the wire. */
+static int
+measure(struct view *v, struct view_message *vm)
+{
+    struct message *msg;
+    int64_t size;
+    int err = view_message_open(v, &vm->m, &msg);
+
+    if (err == ERR_GONE) {
+        vm->gone = true;
+        return 0;
+    }
+    if (err < 0)
+        return err;
+    size = message_wire_size(msg, 0, message_size(msg), MDNAME_SIZE_UNKNOWN, 0, UINT64_MAX);
+    if (size >= 0) {
+        vm->m.size = message_size(msg);
+        vm->m.crlf_size = (uint64_t)size;
+    }
+    message_close(&msg);
+    return size < 0 ? (int)size : 0;
+}
+
+/* Stores sizes that were measured without the lock. */
+static int
+save_sizes(struct view *v, const struct view_batch *b, const bool *measured)
+{
+    struct index_message old, now;
+    size_t i;
+    int err = view_lock(v);
+
+    if (err < 0)
+        return err;
+    err = index_begin(v->a->ix);
+    for (i = 0; err == 0 && i < b->count; i++) {
+        if (!measured[i] || b->items[i].gone ||
+            index_message_get(v->a->ix, v->m->row.id, b->items[i].m.uid, &old) < 0 ||
+            old.crlf_size != MDNAME_SIZE_UNKNOWN)
+            continue;
+        now = old;
+        now.size = b->items[i].m.size;
+        now.crlf_size = b->items[i].m.crlf_size;
+        err = index_message_update(v->a->ix, &v->m->row, &old, &now, true);
+    }
+    if (err == 0)
+        err = mailbox_put(v->m);
+    if (err == 0)
+        err = index_commit(v->a->ix, false);
+    view_unlock(v);
+    return err;
+}
+
+static int
+measure_batch(struct view *v, struct view_batch *b)
+{
+    bool measured[VIEW_BATCH], any = false;
+    size_t i;
+    int err = 0;
+
+    for (i = 0; err == 0 && i < b->count; i++) {
+        measured[i] = !b->items[i].gone && b->items[i].m.crlf_size == MDNAME_SIZE_UNKNOWN;
+        if (measured[i])
+            err = measure(v, &b->items[i]);
+        any = any || measured[i];
+    }
+    if (err == 0 && any)
+        (void)save_sizes(v, b, measured); /* only a cache */
+    return err;
+}
+
+int
+view_read(struct view *v, const struct seqset *uids, struct seqset_iter *it, unsigned want,
+          struct view_batch *batch)
+{
+    int err;
+
+    batch->count = 0;
+    if (it->range >= uids->count)
+        return 0;
+    err = view_need_uids(v);
+    if (err == 0)
+        err = view_lock(v);
+    if (err < 0)
+        return err;
+    err = view_read_locked(v, uids, it, want, batch);
+    view_unlock(v);
+    if (err == 0 && (want & WANT_CRLF_SIZE) != 0)
+        err = measure_batch(v, batch);
+    return err;
+}
+
+int
+view_find_file(struct view *v, struct index_message *m, unsigned *finds)
+{
+    char name[MDNAME_MAX + 1];
+    bool in_new;
+    int err;
+
+    if (++*finds > VIEW_FINDS_MAX) {
+        log_warn("%s: another program renames files as fast as we look for them", v->m->name);
+        return ERR_TEMP;
+    }
+    scan_distrust(v->m);
+    err = maildir_find(v->m->fd, m->name, maildir_base_len(m->name), name, &in_new);
+    if (err < 0)
+        return err;
+    memcpy(m->name, name, sizeof name);
+    m->in_new = in_new;
+    return 0;
+}
+
+/* The file isn't where it was: what the index says now, then what the directory says. */
+static int
+open_again(struct view *v, const struct index_message *m, struct message **out)
+{
+    struct index_message now;
+    unsigned finds = 0;
+    int err = view_lock(v);
+
+    if (err < 0)
+        return err;
+    err = index_message_get(v->a->ix, v->m->row.id, m->uid, &now);
+    if (err == 0) {
+        err = message_open(v->m->fd, &now, out);
+        if (err == ERR_NOENT) {
+            err = view_find_file(v, &now, &finds);
+            if (err == 0)
+                err = message_open(v->m->fd, &now, out);
+            if (index_begin(v->a->ix) == 0 && mailbox_put(v->m) == 0)
+                (void)index_commit(v->a->ix, false); /* so that the next sync scans */
+        }
+    }
+    view_unlock(v);
+    return err == ERR_NOENT ? ERR_GONE : err;
+}
+
+int
+view_message_open(struct view *v, const struct index_message *m, struct message **out)
+{
+    int err = message_open(v->m->fd, m, out);
+
+    return err == ERR_NOENT ? open_again(v, m, out) : err;
+}
+
+/* A waiting entry: this head, then the octets. */
+struct waiting {
+    uint32_t uid, tag;
+    uint64_t len;
+};
+
+void
+view_cache_put(struct view *v, uint32_t uid, enum index_cache_tag tag, const void *p,
+               size_t len)
+{
+    struct waiting w = {.uid = uid, .tag = (uint32_t)tag, .len = len};
+
+    if (len > CACHE_MAX)
+        return;
+    if (v->cache.len + sizeof w + len > CACHE_MAX)
+        view_cache_flush(v);
+    buf_add(&v->cache, &w, sizeof w);
+    buf_add(&v->cache, p, len);
+}
+
+void
+view_cache_flush(struct view *v)
+{
+    struct waiting w;
+    size_t at = 0;
+    int err;
+
+    if (v->cache.len == 0)
+        return;
+    if (view_lock(v) < 0) {
+        buf_reset(&v->cache);
+        return;
+    }
+    err = index_begin(v->a->ix);
+    while (err == 0 && at < v->cache.len) {
+        memcpy(&w, v->cache.data + at, sizeof w);
+        at += sizeof w;
+        err = index_cache_put(v->a->ix, v->m->row.id, w.uid, (enum index_cache_tag)w.tag,
+                              v->cache.data + at, (size_t)w.len);
+        at += (size_t)w.len;
+    }
+    if (err == 0)
+        (void)index_commit(v->a->ix, false);
+    view_unlock(v); /* aborts what wasn't committed */
+    buf_reset(&v->cache);
+}
