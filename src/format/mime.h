@@ -64,9 +64,14 @@ struct mime_part {
 int mime_parse(struct source *src, const struct mime_limits *limits, struct arena *arena,
                struct buf *header, struct mime_part **root);
 
+/* Reads only the root header: its first `max` octets are added to `header`; *len is its length
+   with the blank line, *crlf_len the same on the wire. 0 or the source's error. */
+int mime_read_header(struct source *src, size_t max, struct buf *header, uint64_t *len,
+                     uint64_t *crlf_len);
+
 /* The part of a section number "1.2.3" (RFC 3501 6.4.5), numbers[0..n). NULL if there's none. n
-   = 0: root. "1" of a message that isn't multipart is its own body; *is_body says that only its
-   body is meant (no MIME header other than the root's). */
+   = 0: root. "1" of a message that isn't multipart is its own body: then the message itself is
+   returned. */
 struct mime_part *mime_find_part(struct mime_part *root, const uint32_t *numbers, size_t n);
 
 /* Wire forms (RFC 3501 7.4.2). extended: BODYSTRUCTURE, else BODY. */
