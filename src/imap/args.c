@@ -135,6 +135,8 @@ imap_read_flag_tokens(struct imap *im, const struct token *first, struct flag_se
             return ERR_SYNTAX;
         } else if (!listed(names, n, t->text)) {
             names[n++] = t->text;
+            if (strcasecmp(t->text, "$Forwarded") == 0) /* Maildir has a letter for it */
+                out->flags |= MSG_PASSED;
         }
     }
     out->keywords = names;

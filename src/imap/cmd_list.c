@@ -34,9 +34,10 @@ struct tree {
     struct imap *im;
     const struct list_request *rq;
     const struct mboxname_rules *rules;
-    struct node *nodes;
+    struct node *nodes; /* INBOX is the first */
     size_t count;
-    struct node **by_name;
+    struct node **by_name; /* sorted, each name once */
+    size_t sorted;
 };
 
 static bool
@@ -80,7 +81,7 @@ static struct node *
 find(const struct tree *t, const char *name)
 {
     const struct node key = {.name = name}, *p = &key;
-    struct node **hit = bsearch(&p, t->by_name, t->count, sizeof *t->by_name, by_name);
+    struct node **hit = bsearch(&p, t->by_name, t->sorted, sizeof *t->by_name, by_name);
 
     return hit != NULL ? *hit : NULL;
 }
@@ -95,20 +96,58 @@ find_parent(const struct tree *t, const struct node *n)
     return find(t, arena_memdup(t->im->arena, n->name, (size_t)(end - n->name)));
 }
 
-/* Levels of the prefix that are no folders themselves, such as "Mail" of "Mail.": they stand
-   above every folder but INBOX. The store adds all other missing parents itself. */
+/* Parents that the store doesn't list: of subscribed names that don't exist, and the levels of
+   a prefix such as "Mail.", which are no folders. May be found more than once. */
 static void
-add_prefix_levels(struct tree *t, const struct folder_list *folders)
+add_missing_parents(struct tree *t, size_t folders)
 {
-    const char *prefix = t->rules->prefix, *p = prefix;
+    for (size_t i = 0; i < folders; i++) {
+        const char *name = t->nodes[i].name, *p = name;
 
-    while (folders->count > 1 && (p = strchr(p, t->rules->separator)) != NULL) {
-        char *level = arena_memdup(t->im->arena, prefix, (size_t)(p - prefix));
+        while ((p = strchr(p + 1, t->rules->separator)) != NULL) {
+            char *level = arena_memdup(t->im->arena, name, (size_t)(p - name));
 
-        if (level[0] != '\0' && strcmp(level, "INBOX") != 0)
-            add_node(t, level, NULL);
-        p++;
+            if (find(t, level) == NULL)
+                add_node(t, level, NULL);
+        }
     }
+}
+
+static size_t
+count(const char *text, char c)
+{
+    size_t n = 0;
+
+    for (const char *p = text; (p = strchr(p, c)) != NULL; p++)
+        n++;
+    return n;
+}
+
+/* How many nodes these folders can have, with all their parents. */
+static size_t
+nodes_max(const struct tree *t, const struct folder_list *folders)
+{
+    size_t n = 0, above = 1 + count(t->rules->prefix, t->rules->separator);
+
+    for (size_t i = 0; i < folders->count; i++)
+        n += above + count(folders->items[i].name, '.');
+    return n;
+}
+
+/* By name, each once. */
+static void
+sort_nodes(struct tree *t)
+{
+    size_t n = 0;
+
+    t->by_name = arena_calloc(t->im->arena, t->count + 1, sizeof(struct node *));
+    for (size_t i = 0; i < t->count; i++)
+        t->by_name[i] = &t->nodes[i];
+    qsort(t->by_name, t->count, sizeof(struct node *), by_name);
+    for (size_t i = 0; i < t->count; i++)
+        if (i == 0 || strcmp(t->by_name[i]->name, t->by_name[n - 1]->name) != 0)
+            t->by_name[n++] = t->by_name[i];
+    t->sorted = n;
 }
 
 /* Tells every ancestor what is below it. */
@@ -130,26 +169,23 @@ tell_ancestors(const struct node *n)
 static void
 build(struct tree *t, const struct folder_list *folders)
 {
-    size_t room = folders->count + strlen(t->rules->prefix) + 1;
     struct buf name = BUF_INIT(8 * MBOXNAME_MAX);
 
-    t->nodes = arena_calloc(t->im->arena, room, sizeof *t->nodes);
+    t->nodes = arena_calloc(t->im->arena, nodes_max(t, folders) + 1, sizeof *t->nodes);
     for (size_t i = 0; i < folders->count; i++) {
-        if (i == 1)
-            add_prefix_levels(t, folders);
         buf_reset(&name);
         mboxname_to_client(t->rules, folders->items[i].name, &name);
         add_node(t, arena_memdup(t->im->arena, buf_str(&name), name.len), &folders->items[i]);
     }
     buf_free(&name);
-    t->by_name = arena_calloc(t->im->arena, t->count + 1, sizeof(struct node *));
-    for (size_t i = 0; i < t->count; i++)
-        t->by_name[i] = &t->nodes[i];
-    qsort(t->by_name, t->count, sizeof(struct node *), by_name);
-    for (size_t i = 0; i < t->count; i++)
-        t->nodes[i].parent = find_parent(t, &t->nodes[i]);
-    for (size_t i = 0; i < t->count; i++)
-        tell_ancestors(&t->nodes[i]);
+    sort_nodes(t);
+    add_missing_parents(t, folders->count);
+    if (t->count > folders->count)
+        sort_nodes(t);
+    for (size_t i = 0; i < t->sorted; i++)
+        t->by_name[i]->parent = find_parent(t, t->by_name[i]);
+    for (size_t i = 0; i < t->sorted; i++)
+        tell_ancestors(t->by_name[i]);
 }
 
 static bool
@@ -247,7 +283,7 @@ list(struct imap *im, struct list_request *rq, const char *done)
 
     if (fault != NULL)
         return reply_bad(fault);
-    if (im->parse.args->next->len == 0 && !rq->extended) {
+    if (!rq->extended && im->parse.args->next->len == 0) {
         tell_root(im, rq);
         return reply_ok(done);
     }
@@ -256,9 +292,11 @@ list(struct imap *im, struct list_request *rq, const char *done)
     if (err != 0)
         return reply_err(err);
     build(&t, &folders);
-    for (size_t i = 0; i < t.count && stream_error(im->out) == 0; i++)
-        if (is_told(&t, &t.nodes[i]))
-            tell(&t, &t.nodes[i], &line, &status);
+    if (is_told(&t, &t.nodes[0]))
+        tell(&t, &t.nodes[0], &line, &status);
+    for (size_t i = 0; i < t.sorted && stream_error(im->out) == 0; i++)
+        if (t.by_name[i] != &t.nodes[0] && is_told(&t, t.by_name[i]))
+            tell(&t, t.by_name[i], &line, &status);
     buf_free(&line);
     buf_free(&status);
     folder_list_free(&folders);

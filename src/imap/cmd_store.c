@@ -44,21 +44,27 @@ read_request(struct imap *im, const struct token *t, struct store_request *rq)
     return t->next != NULL ? ERR_SYNTAX : imap_read_flags(im, t, &rq->flags);
 }
 
-static size_t
-keywords_in_use(const struct imap *im)
+/* The view learns a keyword's name when it's synced. One that this command brought into use
+   must be told by FLAGS before a message is shown with it. */
+static bool
+keywords_are_known(const struct imap *im, const struct flag_set *flags)
 {
     const struct view_info *info = view_info(im->view);
-    size_t n = 0;
 
-    for (size_t i = 0; i < info->keywords_count; i++)
-        n += info->keywords[i] != NULL;
-    return n;
+    for (size_t i = 0, k; i < flags->keywords_count; i++) {
+        for (k = 0; k < info->keywords_count; k++)
+            if (info->keywords[k] != NULL &&
+                strcasecmp(info->keywords[k], flags->keywords[i]) == 0)
+                break;
+        if (k == info->keywords_count)
+            return false;
+    }
+    return true;
 }
 
 static struct reply
 store(struct imap *im, const struct seqset *uids, const struct store_request *rq)
 {
-    size_t before = keywords_in_use(im);
     struct seqset changed, gone;
     struct reply r = reply_ok("STORE completed");
     int err;
@@ -67,9 +73,9 @@ store(struct imap *im, const struct seqset *uids, const struct store_request *rq
     seqset_init(&gone);
     err = view_store(im->view, uids, rq->op, &rq->flags, UINT64_MAX, &changed, NULL, &gone);
     if (err == 0) {
-        if (keywords_in_use(im) != before)
-            imap_send_flag_lists(im, true); /* known before a message has it */
-        if (!rq->silent)
+        if (rq->op != STORE_REMOVE && !keywords_are_known(im, &rq->flags))
+            imap_send_changes(im, im->parse.uid);
+        if (!rq->silent && !im->logout)
             imap_send_flags(im, &changed, im->parse.uid);
         if (gone.count > 0 && !im->parse.uid)
             r = reply_no("[EXPUNGEISSUED] Some of the messages were expunged meanwhile");

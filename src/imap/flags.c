@@ -5,13 +5,18 @@
  * put together in a buffer, batch by batch, without printf.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "base/err.h"
 #include "imap/imap_session.h"
 
 #define LINES_MAX (1024u * 1024) /* octets of one batch's lines */
 
-/* The order of RFC 3501's examples. MSG_PASSED is Maildir's flag P (format/mdname.h). */
+/* The order of RFC 3501's examples. MSG_PASSED is Maildir's letter P, for which clients have
+   the keyword $Forwarded (RFC 5788): it's always known, and shown once, wherever it came from.
+ */
+#define FORWARDED "$Forwarded"
+
 static const struct {
     unsigned bit;
     const char *text;
@@ -19,7 +24,7 @@ static const struct {
 } flag_texts[] = {
     {MSG_ANSWERED, "\\Answered ", 10}, {MSG_FLAGGED, "\\Flagged ", 9},
     {MSG_DELETED, "\\Deleted ", 9},    {MSG_SEEN, "\\Seen ", 6},
-    {MSG_DRAFT, "\\Draft ", 7},        {MSG_PASSED, "$Forwarded ", 11},
+    {MSG_DRAFT, "\\Draft ", 7},        {MSG_PASSED, FORWARDED " ", 11},
 };
 
 void
@@ -35,7 +40,8 @@ imap_write_flags(struct imap *im, unsigned flags, uint64_t keywords, bool recent
         if (flags & flag_texts[i].bit)
             buf_add(out, flag_texts[i].text, flag_texts[i].len);
     for (size_t i = 0; keywords != 0 && i < info->keywords_count; i++, keywords >>= 1)
-        if ((keywords & 1) && info->keywords[i] != NULL) {
+        if ((keywords & 1) && info->keywords[i] != NULL &&
+            !((flags & MSG_PASSED) && strcasecmp(info->keywords[i], FORWARDED) == 0)) {
             buf_adds(out, info->keywords[i]);
             buf_addc(out, ' ');
         }
@@ -88,13 +94,13 @@ static void
 add_keywords(const struct view_info *info, struct buf *out)
 {
     for (size_t i = 0; i < info->keywords_count; i++)
-        if (info->keywords[i] != NULL && info->keywords[i][0] != '\0') {
+        if (info->keywords[i] != NULL && strcasecmp(info->keywords[i], FORWARDED) != 0) {
             buf_addc(out, ' ');
             buf_adds(out, info->keywords[i]);
         }
 }
 
-#define SYSTEM_FLAGS "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
+#define SYSTEM_FLAGS "\\Answered \\Flagged \\Deleted \\Seen \\Draft " FORWARDED
 
 void
 imap_send_flag_lists(struct imap *im, bool permanent)

@@ -223,6 +223,8 @@ class Play:
             self.sessions.pop(name).close()
         elif verb == "deliver":
             self.delivered += 1
+            if not os.path.isdir(self.server.maildir(self.user)):
+                self.server.imap(self.user).logout()
             self.server.deliver(MESSAGE % (self.delivered, self.delivered), self.user, text or "")
         elif verb == "remove":
             words = text.split()
@@ -244,7 +246,7 @@ class Play:
                     name = m.group(1) or "A"
                     seen = self.sessions[name].seen[-12:] if name in self.sessions else []
                     raise AssertionError("line %d: %s\n  %s\n  session %s:\n    %s" %
-                                         (number, line, error, name, "\n    ".join(seen)))
+                                         (number, line, error, name, "\n    ".join(seen))) from None
             self.finish_unordered()
         finally:
             for s in self.sessions.values():
