@@ -11,28 +11,29 @@
 
 const struct ctl_command ctl_commands[] = {
     {"user add", "[-s SCHEME] USER [KEY=VALUE ...]", "add a user; asks for the password",
-     ctl_user_add, true},
-    {"user passwd", "[-s SCHEME] USER", "set a user's password", ctl_user_passwd, true},
-    {"user del", "USER", "delete a user; the mail stays", ctl_user_del, true},
-    {"user list", "", "list the users", ctl_user_list, true},
+     ctl_user_add, CTL_CONF},
+    {"user passwd", "[-s SCHEME] USER", "set a user's password", ctl_user_passwd, CTL_CONF},
+    {"user del", "USER", "delete a user; the mail stays", ctl_user_del, CTL_CONF},
+    {"user list", "", "list the users", ctl_user_list, CTL_CONF},
     {"user test", "USER", "check a password, show what applies to the user", ctl_user_test,
-     true},
-    {"status", "", "show whether the server runs, and its pools", ctl_status, true},
-    {"who", "", "list the connections", ctl_who, true},
-    {"kick", "USER|SESSION|PID", "end sessions", ctl_kick, true},
-    {"reload", "", "read the configuration again", ctl_reload, true},
-    {"reopen", "", "open the log file again", ctl_reopen, true},
-    {"stop", "", "stop the server, and wait until it has stopped", ctl_stop, true},
+     CTL_CONF},
+    {"status", "", "show whether the server runs, and its pools", ctl_status, CTL_SERVER_CONF},
+    {"who", "", "list the connections", ctl_who, CTL_SERVER_CONF},
+    {"kick", "USER|SESSION|PID", "end sessions", ctl_kick, CTL_SERVER_CONF},
+    {"reload", "", "read the configuration again", ctl_reload, CTL_SERVER_CONF},
+    {"reopen", "", "open the log file again", ctl_reopen, CTL_SERVER_CONF},
+    {"stop", "", "stop the server, and wait until it has stopped", ctl_stop, CTL_SERVER_CONF},
     {"cert selfsigned", "[-d DAYS] [HOST]", "make a self-signed certificate and its key",
-     ctl_cert_selfsigned, true},
-    {"cert show", "[FILE]", "describe the certificate", ctl_cert_show, true},
-    {"config check", "", "print every error of the configuration", ctl_config_check, false},
+     ctl_cert_selfsigned, CTL_CONF},
+    {"cert show", "[FILE]", "describe the certificate", ctl_cert_show, CTL_CONF},
+    {"config check", "", "print every error of the configuration", ctl_config_check,
+     CTL_NO_CONF},
     {"mailbox check", "USER [FOLDER]", "compare a user's index with the Maildir",
-     ctl_mailbox_check, true},
+     ctl_mailbox_check, CTL_CONF},
     {"mailbox rebuild", "USER [FOLDER]", "make a user's index anew from the Maildir",
-     ctl_mailbox_rebuild, true},
-    {"help", "[COMMAND]", "show the commands, or how one is used", ctl_help, false},
-    {NULL, NULL, NULL, NULL, false},
+     ctl_mailbox_rebuild, CTL_CONF},
+    {"help", "[COMMAND]", "show the commands, or how one is used", ctl_help, CTL_NO_CONF},
+    {NULL, NULL, NULL, NULL, CTL_NO_CONF},
 };
 
 int
@@ -174,7 +175,10 @@ ctl_run(struct ctl *ctl, int argc, char **argv)
     c = find(argc, argv, &words);
     if (c == NULL)
         return unknown(argc, argv);
-    if (c->wants_conf && conf_load(ctl->conf_file, ctl_print_fault, NULL, &ctl->conf) != 0)
+    if (c->wants == CTL_SERVER_CONF)
+        ctl->conf = ctl_server_conf(ctl->conf_file);
+    else if (c->wants == CTL_CONF &&
+             conf_load(ctl->conf_file, ctl_print_fault, NULL, &ctl->conf) != 0)
         return CTL_CONFIG;
     status = c->run(ctl, argc - words, argv + words);
     if (status == CTL_USAGE && c->run != ctl_help) {

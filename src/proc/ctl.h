@@ -24,7 +24,13 @@ enum ctl_exit {
 
 struct ctl {
     const char *conf_file;
-    struct conf *conf; /* loaded when the command wants it, else NULL */
+    struct conf *conf; /* loaded as the command wants it */
+};
+
+enum ctl_wants {
+    CTL_NO_CONF,
+    CTL_CONF,       /* a configuration without errors */
+    CTL_SERVER_CONF /* where the server is, even when the file has errors: see ctl_conf.c */
 };
 
 /* Gets the arguments behind the command's words: argv[0] is the first. */
@@ -35,7 +41,7 @@ struct ctl_command {
     const char *synopsis; /* the arguments, "" = none */
     const char *help;     /* one line */
     ctl_handler *run;
-    bool wants_conf; /* conf_load() first */
+    enum ctl_wants wants;
 };
 
 /* Ends with a NULL name. tests/proc/manual.py compares it with the manual page. */
@@ -49,6 +55,10 @@ int ctl_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 
 int ctl_status_of(int err);
 /* Prints a fault of the configuration to the standard error: a conf_report. */
 void ctl_print_fault(void *ctx, const char *file, int line, const char *text);
+
+/* ctl_conf.c: what the commands for the running server need, from a file that may have errors.
+ */
+struct conf *ctl_server_conf(const char *file);
 
 /* ctl_password.c: asks at the terminal (twice if `confirm`, echo off), or reads a line of the
    standard input if that is none. At most size - 1 octets, not empty. 0 or an exit status after
