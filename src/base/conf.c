@@ -135,7 +135,7 @@ read_error(int errnum)
     case EFBIG:
         return "it's larger than 1 MiB";
     case EISDIR:
-        return "it isn't a file";
+        return "it's a directory";
     case ELOOP:
         return "it includes itself";
     default:
@@ -277,10 +277,11 @@ slurp(struct loader *l, int fd, struct buf *text)
 
     if (fstat(fd, st) != 0)
         return errno;
-    if (!S_ISREG(st->st_mode))
+    if (S_ISDIR(st->st_mode))
         return EISDIR;
-    if (is_open(l, st))
+    if (S_ISREG(st->st_mode) && is_open(l, st))
         return ELOOP;
+    fcntl(fd, F_SETFL, 0); /* O_NONBLOCK was for the opening only: it may be a pipe */
     while ((to = buf_room(text, READ_SIZE)) != NULL && (n = read(fd, to, READ_SIZE)) > 0)
         buf_added(text, (size_t)n);
     return to == NULL ? EFBIG : n < 0 ? errno : 0;

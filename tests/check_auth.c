@@ -1,0 +1,693 @@
+/*
+ * The auth process, asked over its socket as a worker asks it, and the login of a session in
+ * front of it.
+ */
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "auth/auth_client.h"
+#include "auth/auth_count.h"
+#include "auth/auth_server.h"
+#include "auth/auth_timer.h"
+#include "auth/password.h"
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+static struct {
+    char dir[64], users[80], path[80];
+    struct conf *conf;
+    int listen_fd, parent[2];
+    pid_t pid;
+} t;
+
+static void
+report(void *ctx, const char *file, int line, const char *text)
+{
+    (void)ctx;
+    if (strncmp(text, "warning: ", 9) != 0)
+        ck_abort_msg("%s:%d: %s", file, line, text);
+}
+
+static void
+nothing(enum log_level level, const char *line)
+{
+    (void)level;
+    (void)line;
+}
+
+static void
+write_users(const char *extra)
+{
+    char *slow = password_hash("SHA512-CRYPT", "secret");
+    FILE *f = fopen(t.users, "w");
+
+    ck_assert_ptr_nonnull(f);
+    fchmod(fileno(f), 0600);
+    fprintf(f,
+            "ann:{PLAIN}secret:1000:100::/home/ann::quota=1G\n"
+            "slow:%s\n"
+            "noimap:{PLAIN}secret::::::imap=no\n"
+            "out:{PLAIN}secret::::::nologin\n"
+            "net:{PLAIN}secret::::::allow_nets=192.0.2.0/24\n"
+            "root:{PLAIN}secret\n"
+            "locked:!{PLAIN}secret\n"
+            "bob@example.org:{SHA256.HEX}"
+            "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b::::::mail=/m\n"
+            "%s",
+            slow, extra);
+    fclose(f);
+    free(slow);
+}
+
+static int
+listen_at(const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    ck_assert_int_eq(chmod(path, 0666), 0);
+    ck_assert_int_eq(listen(fd, 128), 0);
+    return fd;
+}
+
+static void
+start(const char *settings)
+{
+    char text[1024];
+
+    snprintf(
+        text, sizeof text,
+        "user_db = file:%s\nrun_dir = %s\nmail_location = %s/mail/%%u\nmail_user = nobody\n"
+        "login_security = any\n%s",
+        t.users, t.dir, t.dir, settings);
+    ck_assert_int_eq(conf_parse("test", text, report, NULL, &t.conf), 0);
+    t.listen_fd = listen_at(t.path);
+    ck_assert_int_eq(pipe(t.parent), 0);
+    t.pid = fork();
+    ck_assert_int_ge(t.pid, 0);
+    if (t.pid == 0) {
+        close(t.parent[1]);
+        exit(auth_server_run(t.conf, t.listen_fd, t.parent[0]));
+    }
+    close(t.parent[0]);
+}
+
+static int
+wait_for_end(void)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(t.pid, &status, 0), t.pid);
+    t.pid = 0;
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void
+set_up(void)
+{
+    snprintf(t.dir, sizeof t.dir, "/tmp/check_auth.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(t.dir));
+    ck_assert_int_eq(chmod(t.dir, 0755), 0);
+    snprintf(t.users, sizeof t.users, "%s/users", t.dir);
+    snprintf(t.path, sizeof t.path, "%s/auth", t.dir);
+    log_hook = nothing;
+    t.pid = 0;
+    write_users("");
+}
+
+static void
+tear_down(void)
+{
+    char command[128];
+
+    if (t.pid > 0) {
+        kill(t.pid, SIGTERM);
+        ck_assert_int_eq(wait_for_end(), 0); /* ends in order, whatever the test did */
+    }
+    if (t.conf != NULL) {
+        conf_free(&t.conf);
+        close(t.parent[1]);
+        close(t.listen_fd);
+    }
+    log_hook = NULL;
+    unlink(t.users);
+    unlink(t.path);
+    snprintf(command, sizeof command, "%s/users.lock", t.dir);
+    unlink(command);
+    ck_assert_int_eq(rmdir(t.dir), 0);
+}
+
+static struct auth_request
+request(const char *user, const char *password)
+{
+    struct auth_request rq;
+
+    memset(&rq, 0, sizeof rq);
+    rq.magic = AUTH_MAGIC;
+    snprintf(rq.service, sizeof rq.service, "imap");
+    snprintf(rq.mechanism, sizeof rq.mechanism, "PLAIN");
+    snprintf(rq.user, sizeof rq.user, "%s", user);
+    snprintf(rq.password, sizeof rq.password, "%s", password);
+    snprintf(rq.address, sizeof rq.address, "198.51.100.7");
+    return rq;
+}
+
+static struct auth_answer last; /* the last answer */
+
+static int
+ask(const struct auth_request *rq, enum auth_status expected)
+{
+    int fd;
+
+    ck_assert_int_eq(auth_ask(t.path, rq, &last, 30, &fd), 0);
+    ck_assert_msg(last.status == expected, "%s: status %u, %s", rq->user, last.status,
+                  last.reason);
+    ck_assert_int_eq(fd >= 0, expected == AUTH_OK);
+    return fd;
+}
+
+static void
+login(const char *user, const char *password)
+{
+    struct auth_request rq = request(user, password);
+
+    close(ask(&rq, AUTH_OK));
+}
+
+static void
+refused(const char *user, const char *password, const char *reason)
+{
+    struct auth_request rq = request(user, password);
+
+    ask(&rq, AUTH_FAILED);
+    ck_assert_str_eq(last.reason, reason);
+    /* nothing about the user goes out to a worker that couldn't tell the password */
+    ck_assert_str_eq(last.home, "");
+    ck_assert_str_eq(last.user, "");
+}
+
+START_TEST(test_answers)
+{
+    start("login_failure_delay = 0");
+    login("ann", "secret");
+    ck_assert_str_eq(last.user, "ann");
+    ck_assert_str_eq(last.home, "/home/ann");
+    ck_assert_str_eq(last.quota, "1G");
+    ck_assert_str_eq(last.mail, "");
+    ck_assert_uint_eq(last.uid, 1000);
+    ck_assert_uint_eq(last.gid, 100);
+    login("bob@example.org", "secret");
+    ck_assert_str_eq(last.mail, "/m");
+    ck_assert_uint_eq(last.uid, UINT32_MAX);
+    login("slow", "secret");
+    refused("ann", "Secret", "wrong password");
+    refused("ann", "", "wrong password");
+    refused("slow", "wrong", "wrong password");
+    refused("nobody-here", "secret", "unknown user");
+    refused("", "secret", "bad user name");
+    refused("locked", "secret", "wrong password");
+    refused("locked", "!{PLAIN}secret", "wrong password");
+}
+END_TEST
+
+/* Denied names, services and networks look like a wrong password to the client; the log knows
+   better, but only after a right password. */
+START_TEST(test_refusals)
+{
+    struct auth_request rq = request("noimap", "secret");
+
+    start("login_failure_delay = 0\nusername_default_domain = example.net");
+    refused("root", "secret", "denied user");
+    refused("ROOT", "secret", "denied user");
+    refused("anonymous", "secret", "denied user");
+    refused("guest@example.net", "secret", "denied user");
+    refused("guest@example.org", "secret", "unknown user");
+    refused("noimap", "secret", "imap=no");
+    refused("noimap", "wrong", "wrong password");
+    refused("out", "secret", "nologin");
+    refused("net", "secret", "address not in allow_nets");
+    snprintf(rq.service, sizeof rq.service, "pop3");
+    close(ask(&rq, AUTH_OK));
+    snprintf(rq.service, sizeof rq.service, "smtp");
+    ask(&rq, AUTH_FAILED);
+    rq = request("net", "secret");
+    snprintf(rq.address, sizeof rq.address, "192.0.2.99");
+    close(ask(&rq, AUTH_OK));
+}
+END_TEST
+
+/* RFC 1939 7: only where the text of the password is known. */
+START_TEST(test_apop)
+{
+    struct auth_request rq = request("ann", "");
+
+    start("login_failure_delay = 0");
+    snprintf(rq.mechanism, sizeof rq.mechanism, "APOP");
+    snprintf(rq.challenge, sizeof rq.challenge, "<1.2@host>");
+    /* md5("<1.2@host>secret") */
+    snprintf(rq.password, sizeof rq.password, "d92a5d2a5ee5ea6d9c7e0b0f6d6d3d33");
+    ask(&rq, AUTH_FAILED);
+    snprintf(rq.password, sizeof rq.password, "df68dac4efbd2209cc50ce36148b9eb1");
+    close(ask(&rq, AUTH_OK));
+    snprintf(rq.password, sizeof rq.password, "secret");
+    ask(&rq, AUTH_FAILED);
+    snprintf(rq.user, sizeof rq.user, "slow");
+    snprintf(rq.password, sizeof rq.password, "df68dac4efbd2209cc50ce36148b9eb1");
+    ask(&rq, AUTH_FAILED);
+    ck_assert_str_eq(last.reason, "APOP needs a {PLAIN} password");
+    snprintf(rq.user, sizeof rq.user, "unknown");
+    ask(&rq, AUTH_FAILED);
+}
+END_TEST
+
+START_TEST(test_too_many_connections)
+{
+    struct auth_request rq = request("ann", "secret");
+    struct auth_request other = request("ann", "secret");
+    int fds[3];
+
+    start("login_failure_delay = 0\nmax_connections_per_user = 3");
+    for (size_t i = 0; i < 3; i++)
+        fds[i] = ask(&rq, AUTH_OK);
+    ask(&rq, AUTH_TOO_MANY);
+    /* a wrong password doesn't learn of it */
+    refused("ann", "wrong", "wrong password");
+    snprintf(other.address, sizeof other.address, "198.51.100.8");
+    close(ask(&other, AUTH_OK));
+    close(fds[1]);
+    usleep(100000);
+    fds[1] = ask(&rq, AUTH_OK);
+    ask(&rq, AUTH_TOO_MANY);
+    for (size_t i = 0; i < 3; i++)
+        close(fds[i]);
+}
+END_TEST
+
+START_TEST(test_users_file_is_read_again)
+{
+    start("login_failure_delay = 0");
+    refused("new", "secret", "unknown user");
+    write_users("new:{PLAIN}secret\n");
+    login("new", "secret");
+}
+END_TEST
+
+/* One that answers late doesn't stop the others: hashes are tried elsewhere. */
+START_TEST(test_slow_hashes_run_beside)
+{
+    char *hash, line[256];
+    struct auth_request rq = request("heavy", "secret");
+    int64_t begin;
+    pid_t pids[4];
+    int status;
+
+    hash = password_hash("SHA512-CRYPT", "x"); /* only its salt is used: never right */
+    snprintf(line, sizeof line, "heavy:$6$rounds=300000$%.8s$%s\n", hash + 3, hash + 20);
+    free(hash);
+    write_users(line);
+    start("login_failure_delay = 0\nauth_workers = 2");
+    for (size_t i = 0; i < 4; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            struct auth_answer an;
+            int fd, result = auth_ask(t.path, &rq, &an, 60, &fd);
+
+            _exit(result == 0 && an.status == AUTH_FAILED ? 0 : 1);
+        }
+    }
+    usleep(50000);
+    begin = sys_monotonic_ms();
+    for (int i = 0; i < 20; i++)
+        login("ann", "secret");
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 2000);
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+/* The children of a process; at most max of them. */
+static size_t
+children_of(pid_t parent, pid_t *out, size_t max)
+{
+    char path[300], text[512], *end;
+    struct dirent *e;
+    DIR *d = opendir("/proc");
+    size_t n = 0;
+    long ppid;
+    FILE *f;
+
+    ck_assert_ptr_nonnull(d);
+    while ((e = readdir(d)) != NULL && n < max) {
+        snprintf(path, sizeof path, "/proc/%s/stat", e->d_name);
+        f = strspn(e->d_name, "0123456789") > 0 ? fopen(path, "r") : NULL;
+        if (f == NULL)
+            continue;
+        if (fgets(text, sizeof text, f) != NULL && (end = strrchr(text, ')')) != NULL &&
+            sscanf(end + 1, " %*c %ld", &ppid) == 1 && ppid == (long)parent)
+            out[n++] = (pid_t)strtol(e->d_name, NULL, 10);
+        fclose(f);
+    }
+    closedir(d);
+    return n;
+}
+
+START_TEST(test_dead_hashers_are_replaced)
+{
+    pid_t pids[8];
+    size_t n;
+
+    start("login_failure_delay = 0\nauth_workers = 2");
+    login("slow", "secret");
+    n = children_of(t.pid, pids, 8);
+    ck_assert_uint_eq(n, 2);
+    for (size_t i = 0; i < n; i++)
+        kill(pids[i], SIGKILL);
+    usleep(20000);
+    login("slow", "secret"); /* waits for the new one */
+    login("ann", "secret");
+    usleep(1200000);
+    ck_assert_uint_eq(children_of(t.pid, pids, 8), 2);
+}
+END_TEST
+
+/* A hasher that dies over a password: this login fails for now, no other one does. */
+START_TEST(test_hasher_dies_at_work)
+{
+    char *hash = password_hash("SHA512-CRYPT", "x"), line[256];
+    struct auth_request rq = request("heavy", "secret");
+    pid_t pids[4];
+
+    snprintf(line, sizeof line, "heavy:$6$rounds=9000000$%.8s$%s\n", hash + 3, hash + 20);
+    free(hash);
+    write_users(line);
+    start("login_failure_delay = 0\nauth_workers = 1");
+    login("ann", "secret");
+    if (fork() == 0) {
+        usleep(300000);
+        for (size_t i = children_of(t.pid, pids, 4); i-- > 0;)
+            kill(pids[i], SIGKILL);
+        _exit(0);
+    }
+    ask(&rq, AUTH_UNAVAILABLE);
+    wait(NULL);
+    login("slow", "secret");
+}
+END_TEST
+
+START_TEST(test_failures_delay)
+{
+    struct auth_request rq = request("ann", "wrong");
+    int64_t begin;
+
+    start("login_failure_delay = 1");
+    begin = sys_monotonic_ms();
+    ask(&rq, AUTH_FAILED);
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 500);
+    begin = sys_monotonic_ms();
+    ask(&rq, AUTH_FAILED);
+    ck_assert_int_ge(sys_monotonic_ms() - begin, 900);
+    /* another user from elsewhere isn't touched */
+    begin = sys_monotonic_ms();
+    rq = request("slow", "secret");
+    snprintf(rq.address, sizeof rq.address, "192.0.2.1");
+    close(ask(&rq, AUTH_OK));
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 500);
+}
+END_TEST
+
+/* Hanging up while the attempt waits or is tried leaves a working server. */
+START_TEST(test_hanging_up)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct auth_request slow = request("slow", "wrong"), late = request("ann", "wrong");
+    int fd;
+
+    start("login_failure_delay = 1\nauth_workers = 1");
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s", t.path);
+    ask(&late, AUTH_FAILED);
+    for (int i = 0; i < 40; i++) {
+        const struct auth_request *rq = i % 2 ? &slow : &late;
+
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+        ck_assert_int_gt(write(fd, rq, i % 5 == 0 ? 100 : sizeof *rq), 0);
+        close(fd);
+    }
+    slow = request("bob@example.org", "secret");
+    snprintf(slow.address, sizeof slow.address, "192.0.2.1");
+    close(ask(&slow, AUTH_OK));
+}
+END_TEST
+
+START_TEST(test_bad_requests)
+{
+    struct auth_request rq = request("ann", "secret");
+    int fd;
+
+    start("login_failure_delay = 0");
+    rq.magic++;
+    ck_assert_int_eq(auth_ask(t.path, &rq, &last, 5, &fd), ERR_TEMP);
+    rq = request("ann", "secret");
+    memset(rq.user, 'a', sizeof rq.user); /* without a NUL */
+    ck_assert_int_eq(auth_ask(t.path, &rq, &last, 5, &fd), ERR_TEMP);
+    ck_assert_int_eq(fd, -1);
+    login("ann", "secret");
+}
+END_TEST
+
+/* Only root, the process's own user and the owner of the mail may ask. */
+START_TEST(test_peers)
+{
+    struct auth_request rq = request("ann", "secret");
+    static const uid_t uids[] = {65534, 12345};
+    uid_t nobody;
+    gid_t gid;
+    int status;
+
+    if (geteuid() != 0 || conf_user_ids("nobody", &nobody, &gid) != 0)
+        return; /* another user can't be played */
+    start("login_failure_delay = 0");
+    for (size_t i = 0; i < 2; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            struct auth_answer an;
+            int fd = -1, result;
+
+            if (setuid(uids[i] == 65534 ? nobody : uids[i]) != 0)
+                _exit(9);
+            result = auth_ask(t.path, &rq, &an, 5, &fd);
+            _exit(result == 0 && fd >= 0 ? 0 : 1);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(WEXITSTATUS(status), i == 0 ? 0 : 1);
+    }
+}
+END_TEST
+
+/* Thousands of sessions keep their connection open. */
+START_TEST(test_thousands_stay_open)
+{
+    struct auth_request rq = request("ann", "secret");
+    struct rlimit limit;
+    int fds[3000];
+    size_t n = 3000;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < 3100)
+        n = (size_t)limit.rlim_max / 2;
+    start("login_failure_delay = 0\nmax_connections_per_user = 0");
+    for (size_t i = 0; i < n; i++)
+        fds[i] = ask(&rq, AUTH_OK);
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+    login("ann", "secret");
+}
+END_TEST
+
+START_TEST(test_ends_with_the_master)
+{
+    start("");
+    login("ann", "secret");
+    close(t.parent[1]);
+    ck_assert_int_eq(wait_for_end(), 0);
+    t.parent[1] = dup(0);
+}
+END_TEST
+
+START_TEST(test_no_users_file)
+{
+    unlink(t.users);
+    start("");
+    ck_assert_int_eq(wait_for_end(), 78);
+}
+END_TEST
+
+START_TEST(test_nobody_answers)
+{
+    struct auth_request rq = request("ann", "secret");
+    int fd, listener = listen_at(t.path);
+    int64_t begin = sys_monotonic_ms();
+
+    ck_assert_int_eq(auth_ask(t.path, &rq, &last, 1, &fd), ERR_TEMP);
+    ck_assert_int_eq(fd, -1);
+    ck_assert_int_ge(sys_monotonic_ms() - begin, 900);
+    close(listener);
+    ck_assert_int_eq(auth_ask(t.path, &rq, &last, 1, &fd), ERR_TEMP);
+}
+END_TEST
+
+static int
+by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Median of the time of a refused login, in microseconds. */
+static int64_t
+median_time(const char *user, const char *password)
+{
+    struct auth_request rq = request(user, password);
+    int64_t times[15];
+
+    for (size_t i = 0; i < 15; i++) {
+        times[i] = sys_now_us();
+        ask(&rq, AUTH_FAILED);
+        times[i] = sys_now_us() - times[i];
+    }
+    qsort(times, 15, sizeof times[0], by_value);
+    return times[7];
+}
+
+/* In a file of one scheme, an unknown name takes as long as a wrong password. */
+START_TEST(test_unknown_users_take_as_long)
+{
+    char *hash = password_hash("SHA512-CRYPT", "secret");
+    FILE *f = fopen(t.users, "w");
+    int64_t wrong, unknown, denied;
+
+    fprintf(f, "ann:%s\n", hash);
+    free(hash);
+    fclose(f);
+    start("login_failure_delay = 0\nauth_workers = 1");
+    wrong = median_time("ann", "wrong");
+    unknown = median_time("nobody-here", "wrong");
+    denied = median_time("root", "wrong");
+    ck_assert_msg(unknown > wrong / 2 && unknown < wrong * 2, "%ld us, wrong %ld us",
+                  (long)unknown, (long)wrong);
+    ck_assert_msg(denied > wrong / 2 && denied < wrong * 2, "%ld us, wrong %ld us",
+                  (long)denied, (long)wrong);
+}
+END_TEST
+
+START_TEST(test_timer_heap)
+{
+    static struct timer timers[1000];
+    struct timers heap = {0};
+    struct timer *first;
+    int64_t before = -1;
+    size_t n = 0;
+
+    for (size_t i = 0; i < 1000; i++)
+        timer_set(&heap, &timers[i], (int64_t)((i * 7919) % 1000));
+    for (size_t i = 0; i < 1000; i += 3)
+        timer_clear(&heap, &timers[i]);
+    for (size_t i = 0; i < 1000; i += 5)
+        timer_set(&heap, &timers[i], (int64_t)((i * 31) % 1000));
+    while ((first = timer_first(&heap)) != NULL) {
+        ck_assert_int_ge(first->at_ms, before);
+        before = first->at_ms;
+        timer_clear(&heap, first);
+        timer_clear(&heap, first); /* twice is harmless */
+        n++;
+    }
+    ck_assert_uint_eq(n, 1000 - 334 + 67);
+    timers_free(&heap);
+}
+END_TEST
+
+START_TEST(test_counts)
+{
+    struct counts *c = counts_new();
+    struct count *held[2000], *none = NULL;
+    char user[16];
+
+    for (size_t i = 0; i < 2000; i++) {
+        snprintf(user, sizeof user, "u%zu", i / 2);
+        held[i] = count_take(c, user, "local", 2);
+        ck_assert_ptr_nonnull(held[i]);
+    }
+    ck_assert_ptr_eq(held[0], held[1]);
+    ck_assert_ptr_null(count_take(c, "u7", "local", 2));
+    count_drop(c, &held[14]);
+    ck_assert_ptr_null(held[14]);
+    held[14] = count_take(c, "u7", "local", 2);
+    ck_assert_ptr_nonnull(held[14]);
+    for (size_t i = 0; i < 2000; i++)
+        count_drop(c, &held[i]);
+    count_drop(c, &none);
+    counts_free(&c);
+    ck_assert_ptr_null(c);
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("auth");
+    TCase *c = tcase_create("server"), *parts = tcase_create("parts");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, test_answers);
+    tcase_add_test(c, test_refusals);
+    tcase_add_test(c, test_apop);
+    tcase_add_test(c, test_too_many_connections);
+    tcase_add_test(c, test_users_file_is_read_again);
+    tcase_add_test(c, test_slow_hashes_run_beside);
+    tcase_add_test(c, test_dead_hashers_are_replaced);
+    tcase_add_test(c, test_hasher_dies_at_work);
+    tcase_add_test(c, test_failures_delay);
+    tcase_add_test(c, test_hanging_up);
+    tcase_add_test(c, test_bad_requests);
+    tcase_add_test(c, test_peers);
+    tcase_add_test(c, test_thousands_stay_open);
+    tcase_add_test(c, test_ends_with_the_master);
+    tcase_add_test(c, test_no_users_file);
+    tcase_add_test(c, test_nobody_answers);
+    tcase_add_test(c, test_unknown_users_take_as_long);
+    suite_add_tcase(suite, c);
+    tcase_add_test(parts, test_timer_heap);
+    tcase_add_test(parts, test_counts);
+    suite_add_tcase(suite, parts);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
