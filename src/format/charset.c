@@ -49,23 +49,38 @@ name_ok(const char *name, size_t len)
     if (len == 0 || len > NAME_MAX_LEN)
         return false;
     for (i = 0; i < len; i++)
-        if (!isalnum((unsigned char)name[i]) && strchr("-_.:+()", name[i]) == NULL)
+        if (name[i] == '\0' ||
+            (!isalnum((unsigned char)name[i]) && strchr("-_.:+()", name[i]) == NULL))
             return false;
     return true;
 }
 
+/* Does this text come out as it went in? */
 static bool
-maps_ascii(iconv_t cd)
+maps_to_itself(iconv_t cd, const char *text, size_t len)
 {
-    char in[127], out[512], *from = in, *to = out;
-    size_t i, left = sizeof in, room = sizeof out;
+    char in[128], out[512], *from = in, *to = out;
+    size_t left = len, room = sizeof out;
 
-    for (i = 0; i < sizeof in; i++)
-        in[i] = (char)(i + 1);
+    memcpy(in, text, len);
     iconv(cd, NULL, NULL, NULL, NULL);
     if (iconv(cd, &from, &left, &to, &room) == (size_t)-1)
         return false;
-    return to - out == sizeof in && memcmp(in, out, sizeof in) == 0;
+    return (size_t)(to - out) == len && memcmp(text, out, len) == 0;
+}
+
+/* ASCII means ASCII, and can't switch to something else (ISO 2022). */
+static bool
+maps_ascii(iconv_t cd)
+{
+    static const char escapes[] = "\x1b$B0!\x1b(B\x1b$)C\x0e!!\x0f";
+    char all[127];
+    size_t i;
+
+    for (i = 0; i < sizeof all; i++)
+        all[i] = (char)(i + 1);
+    return maps_to_itself(cd, all, sizeof all) &&
+           maps_to_itself(cd, escapes, sizeof escapes - 1);
 }
 
 static void
