@@ -103,6 +103,11 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
 
     if (err != 0)
         return err;
+    /* It may have been expunged since the caller read it: nobody would remove the entry. */
+    key_message(key, mailbox, uid);
+    err = kv_get(ix->kv, KV_MESSAGES, slice(key, sizeof key), &value);
+    if (err != 0)
+        return err;
     err = get_entries(ix, mailbox, uid, &value);
     if (err != 0 && err != ERR_NOENT)
         return err;
@@ -110,7 +115,6 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
         if (found != (char)tag)
             add_entry(&out, found, (const char *)value.p + at - entry_len, entry_len);
     add_entry(&out, (char)tag, p, len);
-    key_message(key, mailbox, uid);
     if (buf_ok(&out))
         err = kv_put(ix->kv, KV_CACHE, slice(key, sizeof key), slice(out.data, out.len));
     else

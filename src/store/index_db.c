@@ -553,7 +553,7 @@ scan_cursor(DBC *cursor, char **buffer, struct kv_slice first, struct kv_slice l
         v.ulen = (u_int32_t)ask;
         ret = cursor->get(cursor, &k, &v, step | DB_MULTIPLE_KEY);
         if (ret == DB_BUFFER_SMALL && ask < BULK_MAX) {
-            ask = ask < size ? size : ask * 2;
+            ask *= 2;
             if (ask > size) {
                 *buffer = mem_realloc(*buffer, ask);
                 size = ask;
@@ -566,7 +566,7 @@ scan_cursor(DBC *cursor, char **buffer, struct kv_slice first, struct kv_slice l
         resources_use(ours); /* fn may have worked for another environment */
         step = DB_NEXT;
         if (ask < size)
-            ask = size;
+            ask *= 2;
     }
     return 0;
 }
@@ -704,7 +704,7 @@ loose_salvage(const char *path, const char *scratch, kv_fn *fn, void *ctx)
 }
 
 int
-kv_read_loose(const char *dir, enum kv_file file, const char *scratch, kv_fn *fn, void *ctx,
+kv_read_loose(const char *dir, const char *name, const char *scratch, kv_fn *fn, void *ctx,
               bool *whole)
 {
     struct resources res;
@@ -713,7 +713,7 @@ kv_read_loose(const char *dir, enum kv_file file, const char *scratch, kv_fn *fn
 
     *whole = false;
     install_hooks();
-    snprintf(path, sizeof path, "%s/%s", dir, kv_file_names[file]);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
     if (access(path, R_OK) != 0)
         return err_from_errno(errno);
     resources_init(&res);

@@ -87,7 +87,7 @@ size_t kv_heap(const struct kv *kv);
  * whole, else page by page. *whole: nothing was unreadable. `scratch` is the path of a file
  * that may be made and removed. 0, the non-zero result of fn, ERR_NOENT, or a resource code.
  */
-int kv_read_loose(const char *dir, enum kv_file file, const char *scratch, kv_fn *fn, void *ctx,
+int kv_read_loose(const char *dir, const char *name, const char *scratch, kv_fn *fn, void *ctx,
                   bool *whole);
 
 #endif

@@ -19,10 +19,11 @@
 #include "store/index_db.h"
 #include "store/index_record.h"
 
-#define INDEX_DB_DIR      "db"     /* the environment, below the index directory */
-#define INDEX_BUILD_DIR   "db.new" /* complete if there is no "db" */
-#define INDEX_LOCK_FILE   "lock"
-#define INDEX_NOTIFY_FILE "notify"
+#define INDEX_DB_DIR         "db"     /* the environment, below the index directory */
+#define INDEX_BUILD_DIR      "db.new" /* complete if there is no "db" */
+#define INDEX_LOCK_FILE      "lock"
+#define INDEX_NOTIFY_FILE    "notify"
+#define INDEX_DAMAGED_PREFIX "damaged." /* a file that salvage put out of recovery's way */
 
 /* The lock file's note. */
 #define NOTE_STRIKES 0x00ffu /* recoveries since the last good unlock */

@@ -68,22 +68,26 @@ key_change(unsigned char *key, uint32_t mailbox, uint64_t modseq, unsigned kind,
     key[14] = (unsigned char)part;
 }
 
-/* Over 8 octets at a time, for speed; not against an adversary. */
+/* Two words at a time, in two lanes, for speed; not against an adversary. */
 static uint16_t
 check_sum(const void *data, size_t len)
 {
+    const uint64_t k = 0xff51afd7ed558ccdu;
+    uint64_t a = 0x9e3779b97f4a7c15u ^ len, b = ~a, word[2];
     const unsigned char *p = data;
-    uint64_t h = 0x9e3779b97f4a7c15u ^ len, word;
 
-    for (; len >= 8; p += 8, len -= 8) {
-        memcpy(&word, p, 8);
-        h = (h ^ le64toh(word)) * 0xff51afd7ed558ccdu;
-        h ^= h >> 32;
+    for (; len >= sizeof word; p += sizeof word, len -= sizeof word) {
+        memcpy(word, p, sizeof word);
+        a = (a ^ le64toh(word[0])) * k;
+        b = (b ^ le64toh(word[1])) * k;
+        a ^= a >> 32;
+        b ^= b >> 29;
     }
-    word = 0;
-    memcpy(&word, p, len);
-    h = (h ^ le64toh(word)) * 0xff51afd7ed558ccdu;
-    return (uint16_t)(h >> 48);
+    memset(word, 0, sizeof word);
+    memcpy(word, p, len);
+    a = (a ^ le64toh(word[0])) * k;
+    b = (b ^ le64toh(word[1])) * k;
+    return (uint16_t)((a ^ b) >> 47);
 }
 
 /* Ends a record that began at octet `start`. */
@@ -220,6 +224,13 @@ get_u32(struct reader *r)
     return (uint32_t)n;
 }
 
+/* Not inlined: knowing that len is small, compilers make a slow string instruction of it. */
+static void __attribute__((noinline)) copy_octets(char *to, const void *from, size_t len)
+{
+    memcpy(to, from, len);
+    to[len] = '\0';
+}
+
 /* Octets into `to`, which holds size octets with the NUL. */
 static void
 get_octets(struct reader *r, size_t len, char *to, size_t size)
@@ -229,8 +240,7 @@ get_octets(struct reader *r, size_t len, char *to, size_t size)
         to[0] = '\0';
         return;
     }
-    memcpy(to, r->p, len);
-    to[len] = '\0';
+    copy_octets(to, r->p, len);
     r->p += len;
 }
 

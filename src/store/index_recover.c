@@ -35,6 +35,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/index_impl.h"
+#include "store/index_page.h"
 
 #define STRIKES_CHECK 4
 #define STRIKES_ASIDE 8
@@ -320,6 +321,55 @@ swap_dirs(struct index *ix, char *aside, size_t size)
     return err;
 }
 
+/* Does the file begin as a file of ours does? */
+static bool
+begins_well(int dirfd, const char *name)
+{
+    unsigned char head[512];
+    uint32_t page_size;
+    struct stat st;
+    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool well = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head;
+
+    if (fd >= 0)
+        close(fd);
+    if (!well)
+        return false;
+    memcpy(&page_size, head + 20, sizeof page_size);
+    return page_size >= sizeof head && page_size <= 65536 && st.st_size >= page_size &&
+           page_ok(head, page_size, 0, false);
+}
+
+/* Brings the log into the files in spite of a damaged one, which is put out of the way. True if
+   the other files have all that was committed now. */
+static bool
+replay_rest(struct index *ix)
+{
+    int fd = openat(ix->dirfd, INDEX_DB_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool replayed;
+
+    if (fd < 0)
+        return false;
+    for (int i = 0; i < KV_FILES; i++) {
+        char aside[64];
+
+        snprintf(aside, sizeof aside, INDEX_DAMAGED_PREFIX "%s", kv_file_names[i]);
+        if (!begins_well(fd, kv_file_names[i]))
+            (void)renameat(fd, kv_file_names[i], fd, aside);
+    }
+    close(fd);
+    sys_step("index:damaged-aside");
+    if (empty_dir(ix->dirfd, INDEX_DB_DIR, "__db.") != 0)
+        return false;
+    replayed = kv_open(ix->db_path, KV_RECOVER, false, &ix->kv) == 0 &&
+               kv_checkpoint(ix->kv, true) == 0;
+    if (replayed)
+        kv_close(&ix->kv);
+    kv_forget(&ix->kv);
+    return replayed;
+}
+
 /* Step 2. */
 static int
 repair(struct index *ix)
@@ -329,9 +379,8 @@ repair(struct index *ix)
     bool complete;
     int err;
 
-    /* With a checkpoint the files hold all that was committed; else the log had more. */
-    complete = ix->kv != NULL && !kv_failed(ix->kv) && kv_checkpoint(ix->kv, true) == 0;
     kv_forget(&ix->kv);
+    complete = replay_rest(ix);
     err = remove_dir(ix->dirfd, INDEX_BUILD_DIR);
     if (err == 0 && mkdirat(ix->dirfd, INDEX_BUILD_DIR, 0700) != 0)
         err = err_from_errno(errno);
@@ -371,8 +420,10 @@ climb(struct index *ix, uint32_t strikes, bool suspect)
         return err;
     if (err == 0 && (suspect || strikes >= STRIKES_CHECK))
         err = read_everything(ix);
-    if (err == 0)
-        return 0;
+    if (err == 0) {
+        log_info("index: %s recovered", ix->path);
+        return empty_dir(ix->dirfd, INDEX_DB_DIR, INDEX_DAMAGED_PREFIX); /* not needed then */
+    }
     err = repair(ix);
     if (err == 0 || kv_is_resource(err))
         return err;

@@ -341,25 +341,34 @@ put_control(struct salvage *s)
                   slice(s->ix->record.data, s->ix->record.len));
 }
 
+/* All of one file: first what recovery could do nothing with, then what it restored. */
 static int
-copy(struct salvage *s)
+read_file(struct salvage *s, enum kv_file file, kv_fn *fn, bool *lost)
 {
-    char scratch[4096];
+    char scratch[4096], damaged[64];
     bool whole;
     int err;
 
     snprintf(scratch, sizeof scratch, "%s/salvage.dump", s->ix->build_path);
-    err = kv_read_loose(s->ix->db_path, KV_MAILBOXES, scratch, keep_row, s, &whole);
+    snprintf(damaged, sizeof damaged, INDEX_DAMAGED_PREFIX "%s", kv_file_names[file]);
+    err = kv_read_loose(s->ix->db_path, damaged, scratch, fn, s, &whole);
     if (err != 0 && err != ERR_NOENT)
         return err;
+    err = kv_read_loose(s->ix->db_path, kv_file_names[file], scratch, fn, s, &whole);
     if (err == ERR_NOENT || !whole)
-        s->result->names_lost = true;
-    err = kv_read_loose(s->ix->db_path, KV_MESSAGES, scratch, keep_message, s, &whole);
-    if (err != 0 && err != ERR_NOENT)
-        return err;
-    if (err == ERR_NOENT || !whole)
-        s->result->messages_lost = true;
-    err = match_messages(s);
+        *lost = true;
+    return err == ERR_NOENT ? 0 : err;
+}
+
+static int
+copy(struct salvage *s)
+{
+    int err = read_file(s, KV_MAILBOXES, keep_row, &s->result->names_lost);
+
+    if (err == 0)
+        err = read_file(s, KV_MESSAGES, keep_message, &s->result->messages_lost);
+    if (err == 0)
+        err = match_messages(s);
     if (err == 0)
         err = kv_scan(s->to, KV_MAILBOXES, slice("n", 1), slice("n", 1), recount_row, s);
     return err != 0 ? err : put_control(s);
