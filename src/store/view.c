@@ -46,8 +46,39 @@ view_scan(struct view *v)
     return scan_sync(v->m, move ? SCAN_MOVE : 0);
 }
 
-/* The number of the first unseen message. Its UID is in the row, or found and kept there; for
-   its number the UIDs are loaded, which the session will need anyway. */
+#define COUNT_MAX 4096 /* UIDs that are counted rather than all loaded */
+
+static int
+count_one(void *ctx, const struct index_message *m)
+{
+    (void)m;
+    ++*(uint32_t *)ctx;
+    return 0;
+}
+
+/* The number of a UID that is there. Unseen messages mostly lie near one end: then the few from
+   there on are counted; else the UIDs are loaded, which the session will need anyway. */
+static int
+number_of(struct view *v, uint32_t uid, uint32_t *seq)
+{
+    struct index_mailbox *row = &v->m->row;
+    uint32_t count = 0;
+    int err;
+
+    if (uid <= COUNT_MAX) {
+        err = index_message_each(v->a->ix, row->id, 1, uid, count_one, &count);
+        *seq = count;
+    } else if (row->uidnext - uid <= COUNT_MAX) {
+        err = index_message_each(v->a->ix, row->id, uid, UINT32_MAX, count_one, &count);
+        *seq = row->messages - count + 1;
+    } else {
+        err = view_load_uids(v);
+        *seq = (uint32_t)view_lower_bound(v, uid) + 1;
+    }
+    return err;
+}
+
+/* The number of the first unseen message; its UID is in the row, or found and kept there. */
 static int
 find_first_unseen(struct view *v)
 {
@@ -61,12 +92,9 @@ find_first_unseen(struct view *v)
     }
     err = index_first_unseen(v->a->ix, row);
     if (err == 0)
-        err = view_load_uids(v);
-    if (err < 0)
+        err = number_of(v, row->first_unseen, &v->info.first_unseen);
+    if (err < 0 || known)
         return err;
-    v->info.first_unseen = (uint32_t)view_lower_bound(v, row->first_unseen) + 1;
-    if (known)
-        return 0;
     err = index_begin(v->a->ix);
     if (err == 0)
         err = mailbox_put(v->m);
