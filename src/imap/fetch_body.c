@@ -298,7 +298,8 @@ write_scratch(struct fetch *f, const struct fetch_item *item)
         n -= skip;
         n = item->count < n ? (size_t)item->count : n;
     }
-    imap_write_string(&f->out, buf_str(&f->scratch) + skip, n);
+    write_literal_size(f, n);
+    buf_add(&f->out, buf_str(&f->scratch) + skip, n);
 }
 
 static void
