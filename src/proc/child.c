@@ -22,6 +22,7 @@
 #include "net/privilege.h"
 #include "proc/daemon.h"
 #include "proc/master.h"
+#include "proc/pidfile.h"
 #include "proc/worker.h"
 
 #define BUCKETS 4096 /* a power of two */
@@ -144,21 +145,17 @@ child_retire(struct master *m, struct child *c)
     kill(c->pid, SIGUSR2);
 }
 
-/* Signals as a program expects them, and blocked still where the child sets its own handlers.
- */
+/* Dispositions as a program expects them. All stay blocked until the child has its handlers: a
+   signal that came meanwhile waits. */
 static void
-default_signals(bool unblock)
+default_signals(void)
 {
     struct sigaction sa = {.sa_handler = SIG_DFL};
-    sigset_t none;
 
     sigemptyset(&sa.sa_mask);
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGKILL && sig != SIGSTOP && sig != SIGPIPE)
             sigaction(sig, &sa, NULL);
-    sigemptyset(&none);
-    if (unblock)
-        sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static void
@@ -180,6 +177,7 @@ close_inherited(struct master *m, const struct service *s)
             close_fd(b->listener.fd);
     }
     control_forget(m);
+    pidfile_forget(m->pidfile);
     close_fd(m->signal_fd);
     close_fd(m->start_fd);
     close_fd(m->report_fd[0]);
@@ -222,12 +220,16 @@ run_auth(struct master *m)
 {
     struct sigaction sa = {.sa_handler = on_reopen, .sa_flags = SA_RESTART};
     const struct setup *s = m->setup;
+    sigset_t none;
 
     sigemptyset(&sa.sa_mask);
     sigaction(SIGUSR1, &sa, NULL);
     sa.sa_handler = SIG_IGN;
+    sigaction(SIGHUP, &sa, NULL); /* until auth_server_run() reads it from a descriptor */
     sigaction(SIGINT, &sa, NULL); /* from a terminal, for the master */
     sigaction(SIGQUIT, &sa, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     /* A process that stays root needs no drop: it must read the users file. */
     if (geteuid() != 0 || s->auth_uid != 0)
         privilege_drop(s->auth_uid, s->auth_gid);
@@ -243,7 +245,7 @@ run_child(struct master *m, struct service *s, size_t slot)
 
     snprintf(name, sizeof name, "mansiod-%s", s->name);
     prctl(PR_SET_NAME, name);
-    default_signals(s->kind == CHILD_AUTH);
+    default_signals();
     close_inherited(m, s);
     if (!m->foreground)
         daemon_detach(); /* during the start the master still has the terminal */

@@ -3,7 +3,8 @@
  *
  *     mansiod.c  options      setup.c    configuration, TLS, sockets, checked before use
  *     daemon.c   background   pidfile.c  one master a pid file
- *     master.c   start, loop, stop       reload.c   SIGHUP
+ *     start.c    up to the first fork    master.c   loop, stop
+ *     reload.c   SIGHUP                  notify.c   systemd
  *     child.c    table of children, fork, reap      service.c  pools and the auth process
  *     control.c  the control socket      answers.c  its status and who
  */
@@ -88,11 +89,12 @@ struct master {
     int exit_status;
 };
 
-/* master.c */
-int master_run(struct master *m);
-void master_stop(struct master *m, int exit_status, const char *why);
-/* Puts each child's log on the new file (SIGUSR1). */
-void master_reopen_log(struct master *m);
+#define EXIT_UNAVAILABLE 69
+#define EXIT_OS          71
+
+/* start.c */
+/* Everything up to the first fork of a child. An exit status, 0 = go on. */
+int master_prepare(struct master *m);
 /* Directs the log where conf says; in the foreground, to the standard error what would go to
    syslog. 0 or ERR_* (logged). */
 int master_open_log(const struct master *m, const struct conf *conf);
@@ -103,6 +105,12 @@ void master_give_files(const struct master *m);
 /* A listening Unix socket in run_dir, 0600, non-blocking. 0 or ERR_* with errno. */
 int master_socket(const struct master *m, const char *name, int backlog, int *out);
 void master_unlink(const struct master *m, const char *name);
+
+/* master.c */
+int master_run(struct master *m);
+void master_stop(struct master *m, int exit_status, const char *why);
+/* Puts each child's log on the new file (SIGUSR1). */
+void master_reopen_log(struct master *m);
 
 /* child.c */
 void children_init(struct master *m);

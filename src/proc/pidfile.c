@@ -85,6 +85,13 @@ pidfile_open(const char *path, struct pidfile **out, pid_t *other)
 }
 
 void
+pidfile_forget(const struct pidfile *p)
+{
+    if (p != NULL)
+        close(p->fd);
+}
+
+void
 pidfile_close(struct pidfile **p)
 {
     if (*p == NULL)

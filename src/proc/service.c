@@ -16,6 +16,7 @@
 #include "proc/worker.h"
 
 #define AUTH_WORKS_MS   3000  /* an auth process that lived so long was able to work */
+#define AUTH_STARTS_MS  100   /* within this time one that can't work has ended */
 #define FULL_WARNING_MS 60000 /* the warning of a full pool isn't repeated before */
 
 void
@@ -236,10 +237,14 @@ service_report(struct master *m, pid_t pid, unsigned generation, unsigned state)
 bool
 services_ready(const struct master *m)
 {
+    const struct child *auth;
+
     for (size_t i = 0; i < POOLS; i++)
         if (m->services[i].enabled && !m->services[i].throttle.worked)
             return false;
-    return m->auth_pid != 0;
+    /* it doesn't say that it's ready, but says so at once if it can't be */
+    auth = m->auth_pid != 0 ? child_find((struct master *)m, m->auth_pid) : NULL;
+    return auth != NULL && sys_monotonic_ms() - auth->started_ms >= AUTH_STARTS_MS;
 }
 
 bool

@@ -54,8 +54,10 @@ static struct {
     volatile sig_atomic_t term;   /* SIGTERM came */
     volatile sig_atomic_t retire; /* SIGUSR2 came */
     volatile sig_atomic_t leave;  /* the session under way is to end */
+    volatile sig_atomic_t kicked; /* WORKER_KICK_SIGNAL ended the session */
     volatile sig_atomic_t number; /* of the connection under way; 0 = none */
     const struct worker_params *p;
+    int32_t pid;
     int epoll_fd;
     sigset_t blocked, open; /* masks: outside and inside of waits and sessions */
     uint64_t connections;
@@ -122,7 +124,7 @@ on_kick(int sig, siginfo_t *info, void *context)
     (void)context;
     if (worker.number == 0 || info->si_value.sival_int != worker.number)
         return;
-    worker.leave = 1;
+    worker.leave = worker.kicked = 1;
     stream_interrupt();
 }
 
@@ -166,7 +168,7 @@ report(enum worker_state state)
 {
     const struct worker_params *p = worker.p;
     struct worker_report message = {
-        .pid = (int32_t)getpid(), .generation = p->generation, .state = state};
+        .pid = worker.pid, .generation = p->generation, .state = state};
     int64_t deadline = sys_monotonic_ms() + REPORT_WAIT_MS;
 
     for (;;) {
@@ -181,68 +183,12 @@ report(enum worker_state state)
     }
 }
 
-/* Writes text into a slot's field only if it differs: most commands change one field. */
-static void
-set_text(char *field, size_t size, const char *text)
-{
-    if (strncmp(field, text, size - 1) != 0)
-        snprintf(field, size, "%s", text);
-}
-
 /* The session's callback. */
 static void
 session_report(struct session *s, enum session_state state, const char *user,
                const char *command)
 {
-    struct score *score = worker.p->score;
-
-    score_begin(score);
-    if (score->state != (uint8_t)state + 1) {
-        score->state = (uint8_t)((unsigned)state + 1);
-        score->since = sys_now();
-    }
-    score->tls = stream_is_tls(s->stream);
-    score->bytes_in = stream_bytes_in(s->stream);
-    score->bytes_out = stream_bytes_out(s->stream);
-    if (user != NULL)
-        set_text(score->user, sizeof score->user, user);
-    if (command != NULL)
-        set_text(score->command, sizeof score->command, command);
-    score_end(score);
-}
-
-static void
-score_connected(const struct session *s)
-{
-    struct score *score = worker.p->score;
-
-    score_begin(score);
-    score->state = SESSION_GREETING + 1;
-    score->since = score->connected = sys_now();
-    score->bytes_in = score->bytes_out = 0;
-    score->connections = worker.connections;
-    score->tls = 0;
-    memset(score->user, 0, sizeof score->user);
-    memset(score->command, 0, sizeof score->command);
-    set_text(score->peer, sizeof score->peer, s->peer.address);
-    set_text(score->session, sizeof score->session, s->id);
-    score_end(score);
-}
-
-static void
-score_idle(void)
-{
-    struct score *score = worker.p->score;
-
-    score_begin(score);
-    score->state = 0;
-    score->tls = 0;
-    score->since = sys_now();
-    memset(score->user, 0, sizeof score->user);
-    memset(score->peer, 0, sizeof score->peer);
-    memset(score->command, 0, sizeof score->command);
-    memset(score->session, 0, sizeof score->session);
-    score_end(score);
+    worker_score_session(worker.p->score, s, state, user, command);
 }
 
 /* Eight letters, 40 random bits. */
@@ -275,7 +221,7 @@ serve(int fd, const struct bound *bound, const struct peer *peer)
     make_id(s.id);
     s.stream = stream_new(fd, setup->conf->write_timeout);
     log_set_prefix("%s[%s]: ", s.service, s.id);
-    score_connected(&s);
+    worker_score_connected(worker.p->score, &s, worker.connections);
     if (bound->kind == worker.p->tls &&
         stream_start_tls(s.stream, s.tls, setup->conf->login_timeout) != 0) {
         s.end_reason = "TLS handshake failed";
@@ -384,14 +330,16 @@ loop(void)
     int n, err;
 
     while (!finished()) {
-        /* a worker that comes back and finds the next client waiting needn't tell the master */
-        n = busy ? epoll_wait(worker.epoll_fd, &ev, 1, 0) : 0;
+        /* A worker that comes back and finds the next client waiting needn't tell the master;
+           but the end of a kicked session must be told, or the next one is killed for it. */
+        n = busy && !worker.kicked ? epoll_wait(worker.epoll_fd, &ev, 1, 0) : 0;
         if (n <= 0) {
             if (busy) {
-                score_idle();
+                worker_score_idle(worker.p->score);
                 if (!report(WORKER_IDLE))
                     return 0;
                 busy = false;
+                worker.kicked = 0;
             }
             n = epoll_pwait(worker.epoll_fd, &ev, 1, -1, &worker.open);
             if (n <= 0)
@@ -426,6 +374,7 @@ int
 worker_run(const struct worker_params *p)
 {
     worker.p = p;
+    worker.pid = (int32_t)getpid();
     set_signals();
     tune_memory();
     privilege_drop(p->setup->mail_uid, p->setup->mail_gid);
@@ -437,7 +386,7 @@ worker_run(const struct worker_params *p)
         log_error("epoll: %s; raise the limit of open files", strerror(errno));
         return EXIT_RESOURCES;
     }
-    score_idle();
+    worker_score_idle(worker.p->score);
     if (!report(WORKER_IDLE))
         return 0;
     return loop();

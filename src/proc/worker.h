@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "auth/session.h"
 #include "proc/scoreboard.h"
 #include "proc/setup.h"
 
@@ -36,5 +37,11 @@ struct worker_params {
 
 /* Serves until told to stop. Called with all signals blocked. Returns the exit status. */
 int worker_run(const struct worker_params *p);
+
+/* worker_score.c: the worker's slot when a session reports, begins, and when none is there. */
+void worker_score_session(struct score *score, const struct session *s,
+                          enum session_state state, const char *user, const char *command);
+void worker_score_connected(struct score *score, const struct session *s, uint64_t connections);
+void worker_score_idle(struct score *score);
 
 #endif

@@ -281,6 +281,9 @@ def test_workers_hold_only_their_sockets(build):
             return found
         imap, pop3 = (set().union(*(sockets(p) for p in workers(server, name))) for name in ("imap", "pop3"))
         assert len(imap) == 2 and len(pop3) == 2 and not imap & pop3, (imap, pop3)
+        for pid in workers(server):
+            links = [os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)]
+            assert server.settings["pid_file"] not in links, links
 
 
 def test_start_without_root(build):
