@@ -145,8 +145,8 @@ int imap_read_plain_line(struct imap *im);
 struct imap_literal {
     struct source source;
     struct imap *im;
-    uint64_t left;   /* octets not yet read */
-    uint64_t window; /* octets left until the deadline moves on */
+    uint64_t left; /* octets not yet read */
+    int64_t until; /* the deadline */
 };
 void imap_literal_init(struct imap_literal *l, struct imap *im, uint64_t octets);
 /* Reads what is left and drops it. False: the connection is over. */

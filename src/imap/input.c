@@ -7,9 +7,9 @@
  * announced {n} waits; the tagged reply ends its command. So a refused command is read to its
  * end, up to a limit, beyond which the session ends.
  *
- * Time: a command's lines together have command_timeout from its first octet. Literals have
- * their own, a base and so much a window of data (min_transfer_rate), so that neither a client
- * that drips nor one that stops holds a worker.
+ * Time: a command's lines together have command_timeout from its first octet. A literal has its
+ * own: it may be behind min_transfer_rate by command_timeout, not more, so that neither a
+ * client that drips nor one that stops holds a worker.
  */
 #include <string.h>
 
@@ -22,7 +22,6 @@
 #define LOGIN_ARGUMENTS   (16u * 1024)  /* all arguments of one command before login */
 #define LOGIN_DROP_MAX    (64u * 1024)  /* refused literals that are read before login */
 #define DROP_MAX          (1024u << 20) /* and after it */
-#define WINDOW            4096u         /* octets of a literal per deadline */
 
 static void
 set_deadline(struct imap *im, int64_t at)
@@ -76,18 +75,21 @@ imap_read_plain_line(struct imap *im)
 
 /* Literals. */
 
+/* Each octet that came moves the deadline on by the time it may take at the lowest rate. */
 static void
-open_window(struct imap_literal *l)
+pace(struct imap_literal *l, uint64_t got)
 {
     const struct conf *conf = l->im->conf;
-    int64_t ms = 1000LL * conf->command_timeout;
+    int64_t now = sys_monotonic_ms(), latest = now + 1000LL * conf->command_timeout;
 
-    l->window = l->left < WINDOW ? l->left : WINDOW;
-    if (conf->min_transfer_rate > 0)
-        ms += (int64_t)(l->window * 1000 / conf->min_transfer_rate);
-    else
-        ms = 1000LL * conf->imap_idle_timeout;
-    set_deadline(l->im, sys_monotonic_ms() + ms);
+    if (conf->min_transfer_rate == 0) {
+        l->until = now + 1000LL * conf->imap_idle_timeout;
+    } else {
+        l->until += (int64_t)(got * 1000 / conf->min_transfer_rate);
+        if (l->until > latest)
+            l->until = latest;
+    }
+    set_deadline(l->im, l->until);
 }
 
 static ssize_t
@@ -98,8 +100,6 @@ literal_read(struct source *s, void *p, size_t n)
 
     if (l->left == 0)
         return 0;
-    if (l->window == 0)
-        open_window(l);
     if (n > l->left)
         n = (size_t)l->left;
     got = stream_read(l->im->out, p, n);
@@ -109,7 +109,7 @@ literal_read(struct source *s, void *p, size_t n)
         return got;
     }
     l->left -= (uint64_t)got;
-    l->window = (uint64_t)got < l->window ? l->window - (uint64_t)got : 0;
+    pace(l, (uint64_t)got);
     return got;
 }
 
@@ -120,7 +120,8 @@ imap_literal_init(struct imap_literal *l, struct imap *im, uint64_t octets)
     l->source.read = literal_read;
     l->im = im;
     l->left = octets;
-    l->window = 0;
+    l->until = sys_monotonic_ms() + 1000LL * im->conf->command_timeout;
+    pace(l, 0);
 }
 
 bool
