@@ -70,8 +70,23 @@ def answers(client):
         return False
 
 
+class Watched(Server):
+    """Fails the test when a process of it wrote a sanitizer's report."""
+
+    def __exit__(self, kind, *unused):
+        self.stop()
+        text = self.tail(100000)
+        self.close()
+        if kind is None and ("Sanitizer" in text or "runtime error" in text or "panic" in text):
+            raise AssertionError(text)
+
+
 def new(build, settings=None, **more):
-    return Server(build, {**POOL, **(settings or {})}, **more)
+    """A server whose start has worked: the ports answer a moment before its processes are there."""
+    server = Watched(build, {**POOL, **(settings or {})}, **more)
+    if server.process is not None:
+        wait_until(lambda: logged(server, " started: "), 20, "the start")
+    return server
 
 
 def status(server):
