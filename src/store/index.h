@@ -164,7 +164,8 @@ enum index_cache_tag {
 int index_cache_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct buf *out);
 /* Finds a tag in what index_cache_get gave. NULL if absent. */
 const char *index_cache_find(const struct buf *entries, enum index_cache_tag tag, size_t *len);
-/* Adds or replaces. In a transaction (no sync needed). ERR_NOENT: the message is gone. */
+/* Adds or replaces. In a transaction (no sync needed). Of a message that is gone meanwhile
+   nothing is kept. */
 int index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cache_tag tag,
                     const void *p, size_t len);
 /* Drops all entries of one message. In a transaction. */

@@ -107,7 +107,7 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
     key_message(key, mailbox, uid);
     err = kv_get(ix->kv, KV_MESSAGES, slice(key, sizeof key), &value);
     if (err != 0)
-        return err;
+        return err == ERR_NOENT ? 0 : err;
     err = get_entries(ix, mailbox, uid, &value);
     if (err != 0 && err != ERR_NOENT)
         return err;

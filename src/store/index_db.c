@@ -33,7 +33,7 @@
 #define ENV_REGION      (128u << 10) /* all but the page cache and the mutexes */
 #define TRANSACTIONS    8
 #define BULK_FIRST      (16u << 10) /* the first read of a scan: many scans are short */
-#define BULK_NEXT       (256u << 10)
+#define BULK_NEXT       (128u << 10)
 #define BULK_MAX        (64u << 20) /* no record is larger */
 #define TEXT_SIZE       200
 #define CHECKPOINT_KB   256         /* of log since the last checkpoint */

@@ -279,7 +279,7 @@ index_lock(struct index *ix)
     if (err == 0)
         return 0;
     kv_forget(&ix->kv);
-    if (state == LOCK_RECOVER || !kv_is_resource(err))
+    if (state == LOCK_RECOVER || (!kv_is_resource(err) && err != ERR_UNSUPPORTED))
         lockfile_unlock_dirty(ix->lock);
     else
         lockfile_unlock(ix->lock);

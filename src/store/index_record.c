@@ -3,7 +3,8 @@
  *
  * Numbers are variable-length: 7 bits an octet, lowest first, the high bit says that more
  * follows; signed ones are zigzag-coded first. A message's record is 27 octets and its file
- * name, typically. Every record ends with two octets of check sum.
+ * name, typically. Every record ends with two octets of check sum. (The file is long because
+ * all formats are in it.)
  */
 #include <endian.h>
 #include <string.h>

@@ -148,6 +148,7 @@ static int
 open_recovered(struct index *ix)
 {
     bool fresh = is_fresh(ix);
+    int64_t start = sys_monotonic_ms();
     int err = empty_dir(ix->dirfd, INDEX_DB_DIR, "__db.");
 
     if (err != 0)
@@ -159,6 +160,9 @@ open_recovered(struct index *ix)
         err = kv_open_files(ix->kv);
     if (err == 0)
         err = fresh ? write_first_control(ix) : ix_read_control(ix);
+    if (err == 0 && !fresh)
+        log_info("index: %s recovered in %lld ms", ix->path,
+                 (long long)(sys_monotonic_ms() - start));
     return err;
 }
 
@@ -420,10 +424,8 @@ climb(struct index *ix, uint32_t strikes, bool suspect)
         return err;
     if (err == 0 && (suspect || strikes >= STRIKES_CHECK))
         err = read_everything(ix);
-    if (err == 0) {
-        log_info("index: %s recovered", ix->path);
-        return empty_dir(ix->dirfd, INDEX_DB_DIR, INDEX_DAMAGED_PREFIX); /* not needed then */
-    }
+    if (err == 0) /* a file that was put aside isn't needed then */
+        return empty_dir(ix->dirfd, INDEX_DB_DIR, INDEX_DAMAGED_PREFIX);
     err = repair(ix);
     if (err == 0 || kv_is_resource(err))
         return err;

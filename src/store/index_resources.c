@@ -3,8 +3,8 @@
  *
  * Regions are files of the index directory that all sessions of an account map. A region is
  * allocated on disk before it's mapped (posix_fallocate): a hole of a mapped file that can't be
- * filled because the disk is full kills the process by SIGBUS. Joining faults all pages in at
- * once (MAP_POPULATE), which is quicker than one by one.
+ * filled because the disk is full kills the process by SIGBUS. (Faulting all pages in at once,
+ * MAP_POPULATE, was measured: joining takes a quarter longer, most pages are never touched.)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,10 +21,6 @@
 #include "store/index_resources.h"
 
 #define REGION_MAX (64u << 20) /* octets; a larger file isn't one of ours */
-
-#ifndef MAP_POPULATE
-#define MAP_POPULATE 0
-#endif
 
 /* For whom Berkeley DB is working just now: its allocation functions don't say. */
 static struct {
@@ -277,7 +273,7 @@ create_region(const char *path, size_t size)
 static int
 map_region(struct resources *r, int fd, size_t size, void **at)
 {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     int error = errno;
 
     close(fd);
