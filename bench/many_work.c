@@ -9,6 +9,8 @@
 
 #include "bench.h"
 
+#define IDLE_ACCOUNTS 50 /* as many as compare.py makes */
+
 struct job {
     const struct target *t;
     struct result *r;
@@ -177,7 +179,7 @@ start_idle(struct client *c, const struct target *t, unsigned n, enum service se
     size_t len;
 
     if (t->user_pattern != NULL)
-        snprintf(user, sizeof user, "%s%u", t->user_pattern, n);
+        snprintf(user, sizeof user, "%s%u", t->user_pattern, n % IDLE_ACCOUNTS);
     else
         snprintf(user, sizeof user, "%s", t->user);
     if (!client_open(c, t, service, NULL, NULL) || !imap_login(c, t, user)) {
