@@ -2,10 +2,13 @@
  * store/view: what a client believes, under the changes of other sessions and programs.
  */
 #include <check.h>
+#include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -560,7 +563,8 @@ readable(int fd, int wait_ms)
 
 /* RFC 2177: deliveries, other programs' renames, and other sessions' changes wake the watcher.
  */
-START_TEST(watch_sees_everything)
+static void
+check_watch(void)
 {
     struct view *v;
     char name[300], to[330];
@@ -594,6 +598,39 @@ START_TEST(watch_sees_everything)
     ck_assert(readable(fd, 1000));
     view_watch_end(v);
     close_two(&v);
+}
+
+START_TEST(watch_sees_everything)
+{
+    check_watch();
+}
+END_TEST
+
+/* More sessions of one user than inotify has instances for: no difference. */
+START_TEST(watch_without_inotify)
+{
+    int instances[4096], count = 0, i;
+    struct view *v;
+    sigset_t mask;
+
+    while (count < 4096 && (instances[count] = inotify_init1(IN_CLOEXEC)) >= 0)
+        count++;
+    if (count == 4096 || errno != EMFILE ||
+        dup(0) < 0) { /* no limit here, or descriptors ran out */
+        while (count > 0)
+            close(instances[--count]);
+        return;
+    }
+    check_watch();
+    /* nothing is left of it */
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_int_ge(view_watch_begin(v), 0);
+    neighbour_deliver(store_dir, "x");
+    view_close(&v);
+    sigprocmask(SIG_BLOCK, NULL, &mask);
+    ck_assert_int_eq(sigismember(&mask, SIGIO), 0);
+    for (i = 0; i < count; i++)
+        close(instances[i]);
 }
 END_TEST
 
@@ -734,6 +771,7 @@ main(void)
     tcase_add_test(t, view_of_a_deleted_folder_is_void);
     tcase_add_test(t, view_follows_a_renamed_folder);
     tcase_add_test(t, watch_sees_everything);
+    tcase_add_test(t, watch_without_inotify);
     tcase_add_test(t, numbers_and_sets);
     tcase_add_test(t, batches);
     tcase_add_test(t, cache_of_a_message);

@@ -35,7 +35,8 @@ mailbox_dir_exists(struct account *a, const char *name)
         return false;
     maildir_dir_name(name, dir, sizeof dir);
     snprintf(path, sizeof path, "%s/cur", dir);
-    return faccessat(a->root, path, F_OK, 0) == 0;
+    /* a folder that can't be looked at isn't one that's gone */
+    return faccessat(a->root, path, F_OK, 0) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 int

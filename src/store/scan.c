@@ -45,6 +45,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -356,6 +357,10 @@ scan_sync(struct mailbox *m, unsigned flags)
     bool full;
     int err = maildir_mtimes(m->fd, &new_mtime, &cur_mtime);
 
+    /* some programs remove an empty new/ or tmp/ */
+    if (err == ERR_NOENT && faccessat(m->fd, "cur", F_OK, 0) == 0 &&
+        maildir_make_parts(m->fd, false) == 0)
+        err = maildir_mtimes(m->fd, &new_mtime, &cur_mtime);
     if (err < 0)
         return err == ERR_NOENT ? ERR_GONE : err;
     full = (flags & SCAN_FULL) != 0 || needs_full(&m->row, cur_mtime);

@@ -141,7 +141,7 @@ view_open(struct account *a, const char *name, unsigned flags, struct view **out
     *out = NULL;
     v->a = a;
     v->flags = flags;
-    v->watch = -1;
+    v->watch = v->watched[0] = v->watched[1] = v->watched[2] = -1;
     buf_init(&v->cache, 1 << 20);
     err = account_lock(a);
     if (err == 0) {

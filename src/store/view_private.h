@@ -4,6 +4,8 @@
 #ifndef STORE_VIEW_PRIVATE_H
 #define STORE_VIEW_PRIVATE_H
 
+#include <signal.h>
+
 #include "store/mailbox_private.h"
 #include "store/view.h"
 
@@ -34,8 +36,11 @@ struct view {
 
     struct buf cache; /* entries that wait for view_cache_flush() */
 
-    int watch; /* descriptor, -1 = none */
-    int watched[3];
+    int watch;      /* descriptor, -1 = none */
+    int watched[3]; /* directories that are open for dnotify; -1 = none */
+    bool by_signal; /* dnotify: what follows is to be put back */
+    struct sigaction old_action;
+    sigset_t old_mask;
 };
 
 /* Takes the lock and reads the row; ERR_GONE if the view is void. On error nothing is locked.
