@@ -343,7 +343,7 @@ def test_mutt(build):
             with open(rc, "w") as f:
                 f.write("set folder=%s spoolfile=+INBOX imap_pass=%s certificate_file=%s %s\n"
                         "set ssl_verify_host=yes confirmappend=no delete=yes mail_check=1 timeout=1 "
-                        "imap_keepalive=5 header_cache= wait_key=no move=no sleep_time=0 record= imap_idle=yes\n" %
+                        "imap_keepalive=5 wait_key=no move=no sleep_time=0 copy=no imap_idle=yes\n" %
                         (url, PASSWORD, server.cert, "\n" + extra if extra else ""))
             t = Terminal(server, "mutt -n -F %s" % rc, {"HOME": server.dir, "TERM": "screen", "LC_ALL": "C.UTF-8"})
             try:
