@@ -22,9 +22,9 @@
 #include "format/mime_lex.h"
 #include "format/mime_walk.h"
 
-#define BUFFER_SIZE  65536
-#define BOUNDARY_MAX 500 /* octets; RFC 2046 5.1.1 allows 70 */
-#define LOOKAHEAD    512 /* "--" boundary "--" and a line end fit */
+#define BUFFER_SIZE  32768 /* on the stack: most messages use two pages of it */
+#define BOUNDARY_MAX 500   /* octets; RFC 2046 5.1.1 allows 70 */
+#define LOOKAHEAD    512   /* "--" boundary "--" and a line end fit */
 #define FRAMES_FIRST 8
 
 /* A place in the file, and what the wire has more up to it. */
@@ -465,15 +465,15 @@ mime_walk(struct source *src, const struct mime_limits *limits, struct arena *ar
                      .ctx = ctx,
                      .line_start = true,
                      .last = '\n'};
+    char data[BUFFER_SIZE];
     int err;
 
-    w.data = mem_alloc(BUFFER_SIZE);
+    w.data = data;
     buf_init(&w.header, limits->max_header_size);
     open_part(&w);
     *root = w.frames[0].part;
     err = run(&w);
     free(w.frames);
-    free(w.data);
     buf_free(&w.header);
     return err;
 }
