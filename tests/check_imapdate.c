@@ -128,10 +128,10 @@ START_TEST(writing_in_the_local_zone)
     set_zone("UTC");
     ck_assert_str_eq(written(837596665), "\"17-Jul-1996 09:44:25 +0000\"");
     ck_assert_str_eq(written(0), "\" 1-Jan-1970 00:00:00 +0000\"");
-    set_zone("XXX7:30");
+    set_zone("ABC7:30");
     ck_assert_str_eq(written(0), "\"31-Dec-1969 16:30:00 -0730\"");
     ck_assert_int_eq(imapdate_local_day(0), -1);
-    set_zone("XXX-2");
+    set_zone("ABC-2");
     ck_assert_str_eq(written(951782400), "\"29-Feb-2000 02:00:00 +0200\"");
     ck_assert_int_eq(imapdate_local_day(86399), 1);
     written(INT64_MAX);
@@ -145,9 +145,9 @@ START_TEST(what_is_written_is_read)
 {
     unsigned round;
 
-    set_zone("XXX4:30");
+    set_zone("ABC4:30");
     srand(9);
-    for (round = 0; round < 20000; round++) {
+    for (round = 0; round < 3000; round++) {
         int64_t t = ((int64_t)rand() << 8 ^ rand()) % 100000000000 - 30000000000, back;
         const char *text = written(t);
 

@@ -3,7 +3,8 @@
  * mutations of each, which are the same in every run. So `make check` tries each parser with
  * thousands of broken inputs in a second; `make fuzz` does the long work with libFuzzer.
  *
- *   fuzz_x DIRECTORY [MUTATIONS]      (default: $srcdir/tests/fuzz/corpus/x, 2000)
+ *   fuzz_x DIRECTORY [MUTATIONS]      (default: $srcdir/tests/fuzz/corpus/x, 2000 or what the
+ *                                     fuzz main's fuzz_mutations() says)
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #define INPUT_MAX 65536
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+long fuzz_mutations(void) __attribute__((weak));
 
 /* xorshift: the same numbers everywhere. */
 static uint32_t
@@ -120,11 +122,13 @@ int
 main(int argc, char **argv)
 {
     char directory[2048], path[4096];
-    long mutations = argc > 2 ? strtol(argv[2], NULL, 10) : 2000;
+    long mutations = fuzz_mutations != NULL ? fuzz_mutations() : 2000;
     const struct dirent *e;
     int files = 0;
     DIR *d;
 
+    if (argc > 2)
+        mutations = strtol(argv[2], NULL, 10);
     if (argc > 1)
         snprintf(directory, sizeof directory, "%s", argv[1]);
     else
