@@ -113,12 +113,19 @@ END_TEST
 START_TEST(first_login_that_was_cut_short)
 {
     struct account *a;
+    char path[600];
 
     auto_folders("");
     a = store_open();
     account_close(&a);
     auto_folders("Sent:\\Sent");
     neighbour_put(store_dir, ".", "mansio-pending", "setup\n");
+    a = store_open();
+    ck_assert(there(".Sent/cur"));
+    ck_assert_int_eq(folder_delete(a, "Sent"), 0);
+    account_close(&a);
+    snprintf(path, sizeof path, "%s/cur", store_dir);
+    ck_assert_int_eq(rmdir(path), 0); /* it came no further than this */
     a = store_open();
     ck_assert(there(".Sent/cur"));
     ck_assert(!there("mansio-pending"));

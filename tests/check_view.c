@@ -396,6 +396,10 @@ START_TEST(keywords_of_a_client)
     snprintf(name, sizeof name, "fresh");
     ck_assert_int_eq(view_store(v, &s, STORE_ADD, &set, UINT64_MAX, NULL, NULL, NULL), 0);
     ck_assert_uint_eq(message_row(v, 1).keywords, 1);
+    ck_assert_int_eq(view_sync(v, true, &c), 0);
+    ck_assert(c.keywords_changed);
+    ck_assert_str_eq(view_info(v)->keywords[0], "fresh");
+    view_changes_free(&c);
     seqset_free(&s);
     close_two(&v);
 }

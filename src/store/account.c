@@ -65,26 +65,24 @@ make_path(const char *path)
     return err;
 }
 
-/* A Maildir made by us: the note that its folders are still to be made comes first, so that a
-   crash doesn't leave the user without them. */
+/* A Maildir made by us: the note that its folders are still to be made comes first, and cur/,
+   which makes it a Maildir, last, so that a crash doesn't leave the user without them. */
 static int
-make_maildir(struct account *a, bool is_new)
+make_maildir(struct account *a)
 {
-    int err = 0;
+    int err;
 
-    if (is_new) {
-        err = maildir_make_parts(a->root, false);
-        if (err == 0)
-            err = maildir_write_file(a->root, ACCOUNT_PENDING, "setup\n", 6);
-        return err;
+    if (mkdirat(a->root, "tmp", 0700) != 0 && errno != EEXIST) {
+        log_error("cannot make %s/tmp: %s", a->mail_dir, strerror(errno));
+        return err_from_errno(errno);
     }
-    return maildir_make_parts(a->root, false);
+    err = maildir_write_file(a->root, ACCOUNT_PENDING, "setup\n", 6);
+    return err == 0 ? maildir_make_parts(a->root, false) : err;
 }
 
 static int
 open_root(struct account *a)
 {
-    bool is_new = false;
     int err;
 
     a->root = open(a->mail_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -92,16 +90,13 @@ open_root(struct account *a)
         err = make_path(a->mail_dir);
         if (err < 0)
             return err;
-        is_new = true;
         a->root = open(a->mail_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     if (a->root < 0) {
         log_error("cannot open the Maildir %s: %s", a->mail_dir, strerror(errno));
         return err_from_errno(errno);
     }
-    if (!is_new && faccessat(a->root, "cur", F_OK, 0) == 0)
-        return 0;
-    return make_maildir(a, is_new);
+    return faccessat(a->root, "cur", F_OK, 0) == 0 ? 0 : make_maildir(a);
 }
 
 static int

@@ -223,13 +223,12 @@ collect_uid(void *ctx, const struct index_message *m)
     return p->count == PIECE;
 }
 
-/* Date, sizes, and no cache: as the file says. */
+/* Sizes as the file says, and no cache. */
 static int
 rebuild_message(struct checking *c, uint32_t uid)
 {
     struct index *ix = c->a->ix;
     struct index_message old, now;
-    struct message *msg;
     int err = index_message_get(ix, c->m->row.id, uid, &old);
 
     if (err < 0)
@@ -247,10 +246,7 @@ rebuild_message(struct checking *c, uint32_t uid)
     if (old.crlf_size != MDNAME_SIZE_UNKNOWN && old.crlf_size != now.crlf_size)
         fault(c, "UID %u: its size on the wire is %llu, and was %llu in the index", uid,
               (unsigned long long)now.crlf_size, (unsigned long long)old.crlf_size);
-    err = message_open(c->m->fd, &now, &msg);
-    message_close(&msg);
-    if (err == 0)
-        err = index_message_update(ix, &c->m->row, &old, &now, true);
+    err = index_message_update(ix, &c->m->row, &old, &now, true);
     return err == 0 ? index_cache_drop(ix, c->m->row.id, uid) : err;
 }
 
@@ -273,10 +269,6 @@ rebuild_piece(struct checking *c, uint32_t from, uint32_t *next)
         index_abort(c->a->ix);
     return err;
 }
-
-struct counts {
-    struct index_mailbox row;
-};
 
 static int
 count_message(void *ctx, const struct index_message *m)

@@ -236,13 +236,25 @@ apply(struct changes *c, bool expunge, struct view_changes *out)
 }
 
 static bool
+same_keywords(const struct view *v)
+{
+    const struct index_mailbox *row = &v->m->row;
+    size_t i;
+
+    for (i = 0; i < row->keywords_count; i++) {
+        if (strcmp(v->keywords[i], row->keywords[i]) != 0)
+            return false;
+    }
+    return row->keywords_count == v->info.keywords_count;
+}
+
+static bool
 nothing_new(const struct view *v, bool expunge)
 {
     const struct index_mailbox *row = &v->m->row;
 
     return row->highestmodseq == v->modseq && row->uidnext == v->uidnext &&
-           (!expunge || v->gone.count == 0) && v->report.count == 0 &&
-           row->keywords_count == v->info.keywords_count;
+           (!expunge || v->gone.count == 0) && v->report.count == 0 && same_keywords(v);
 }
 
 int
