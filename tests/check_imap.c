@@ -3,6 +3,7 @@
  * sessions before login over a socket pair. Sessions with mail are played by tests/imap/run.py.
  */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,8 +59,8 @@ converse(const char *input, size_t len, bool open, volatile sig_atomic_t *stop)
     ck_assert_int_eq(write(fd[1], input, len), (ssize_t)len);
     if (!open)
         shutdown(fd[1], SHUT_WR);
-    strcpy(s.id, "abc");
-    strcpy(s.peer.address, "192.0.2.1");
+    snprintf(s.id, sizeof s.id, "abc");
+    snprintf(s.peer.address, sizeof s.peer.address, "192.0.2.1");
     s.stream = stream_new(fd[0], 10);
     s.started_ms = sys_monotonic_ms();
     s.stopping = stop;
