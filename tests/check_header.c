@@ -214,7 +214,7 @@ END_TEST
 START_TEST(a_megabyte_of_broken_words_takes_no_time)
 {
     size_t n = 1 << 20;
-    char *s = malloc(n);
+    char *s = calloc(1, n);
     struct buf out = BUF_INIT(n * 4);
 
     for (size_t i = 0; i + 6 <= n; i += 6)

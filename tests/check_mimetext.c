@@ -14,7 +14,7 @@ search_n(const char *text, size_t len, size_t piece, size_t n, const char *const
          const enum needle_where *where)
 {
     struct memory_source src = memory_source(text, len, piece);
-    struct needle *needles[64];
+    struct needle *needles[64] = {NULL};
     uint64_t found = ~UINT64_C(0);
 
     for (size_t i = 0; i < n; i++)

@@ -262,16 +262,18 @@ second_pass(struct judge *j, const struct seqset *open, struct seqset *uids,
         err = view_read(j->im->view, open, &it, want, b);
         if (err != 0 || b->count == 0)
             return err;
-        for (size_t i = 0; i < b->count; i++, j->done++) {
+        err = look_around(j);
+        for (size_t i = 0; err == 0 && i < b->count; i++, j->done++) {
             j->vm = &b->items[i];
             if (j->vm->gone || j->vm->seq == 0)
                 continue;
             if (judge_fully(j))
                 add_match(j->vm, uids, seqs);
-            err = look_around(j);
-            if (err != 0)
-                return err;
+            if (j->level == LEVEL_TEXT)
+                err = look_around(j); /* each of these may be long */
         }
+        if (err != 0)
+            return err;
     }
 }
 
