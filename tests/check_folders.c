@@ -346,6 +346,7 @@ crashed_at(int k, void (*work)(struct account *mine))
         crash.last = k;
         sys_hooks.step = kill_at_step;
         work(mine);
+        account_close(&mine);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(pid, &result, 0), pid);

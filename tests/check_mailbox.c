@@ -334,6 +334,7 @@ crashed_at(int k, void (*work)(struct account *mine))
         crash.last = k;
         sys_hooks.step = kill_at_step;
         work(mine);
+        account_close(&mine);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -399,6 +400,7 @@ work_store(struct account *mine)
         store_flags(v, "1:3", STORE_REMOVE, MSG_FLAGGED) != 0 ||
         store_flags(v, "1:3", STORE_ADD, MSG_ANSWERED) != 0)
         _exit(2);
+    view_close(&v);
 }
 
 START_TEST(store_survives_a_crash_at_each_step)
@@ -439,6 +441,8 @@ work_expunge(struct account *mine)
 
     if (view_open(mine, "INBOX", 0, &v) != 0 || view_expunge(v, &s, true, NULL) != 0)
         _exit(2);
+    view_close(&v);
+    seqset_free(&s);
 }
 
 /* A message that is gone doesn't come back under another UID. */
@@ -481,6 +485,10 @@ work_move(struct account *mine)
     if (view_open(mine, "INBOX", 0, &v) != 0 ||
         view_copy(v, &s, "To", true, &uidvalidity, &src, &dst, &gone) != 0)
         _exit(2);
+    view_close(&v);
+    seqset_free(&s);
+    seqset_free(&src);
+    seqset_free(&dst);
 }
 
 static void
@@ -496,6 +504,10 @@ work_copy(struct account *mine)
     if (view_open(mine, "INBOX", 0, &v) != 0 ||
         view_copy(v, &s, "To", false, &uidvalidity, &src, &dst, &gone) != 0)
         _exit(2);
+    view_close(&v);
+    seqset_free(&s);
+    seqset_free(&src);
+    seqset_free(&dst);
 }
 
 static uint32_t
@@ -558,6 +570,7 @@ work_select(struct account *mine)
 
     if (view_open(mine, "INBOX", 0, &v) != 0)
         _exit(2);
+    view_close(&v);
 }
 
 /* New mail while the session that takes it in dies. */
