@@ -8,8 +8,9 @@
 #include "format/mimetext.h"
 #include "imap/imap_session.h"
 
-#define SEARCH_NEEDLES_MAX 64 /* BODY and TEXT keys of one command: mimetext_search()'s bits   \
-                               */
+#define SEARCH_NEEDLES_MAX                                                                     \
+    64 /* BODY and TEXT keys of one command: mimetext_search()'s bits                          \
+        */
 
 enum search_op {
     SEARCH_AND, /* children */
