@@ -23,11 +23,14 @@
 static char text[512], dir[] = "/tmp/mansio-listener-XXXXXX", path[64], list[256];
 static struct listener l[LISTENER_MAX];
 
+static unsigned logged; /* lines */
+
 static void
 quiet(enum log_level level, const char *line)
 {
     (void)level;
     (void)line;
+    logged++;
 }
 
 static void
@@ -251,6 +254,20 @@ START_TEST(unix_socket_left_over_is_replaced_a_live_one_not)
 }
 END_TEST
 
+/* A stop shuts the sockets down under the workers that wait at them: that's no error. */
+START_TEST(a_socket_that_was_shut_down_is_at_its_end)
+{
+    struct peer peer;
+
+    ck_assert_int_eq(listener_open("127.0.0.1:0", l, text, sizeof text), 1);
+    ck_assert_int_eq(shutdown(l[0].fd, SHUT_RDWR), 0);
+    logged = 0;
+    ck_assert_int_eq(listener_accept(&l[0], &peer), ERR_EOF);
+    ck_assert_uint_eq(logged, 0);
+    listener_close(l, 1);
+}
+END_TEST
+
 START_TEST(out_of_descriptors_is_short)
 {
     struct rlimit limit, tight;
@@ -313,6 +330,7 @@ main(void)
     tcase_add_test(tcase, in_use_is_told_and_nothing_stays_bound);
     tcase_add_test(tcase, unix_socket_for_everybody);
     tcase_add_test(tcase, unix_socket_left_over_is_replaced_a_live_one_not);
+    tcase_add_test(tcase, a_socket_that_was_shut_down_is_at_its_end);
     tcase_add_test(tcase, out_of_descriptors_is_short);
     tcase_add_test(tcase, low_port_without_root_is_not_permitted);
     suite_add_tcase(suite, tcase);

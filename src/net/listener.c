@@ -450,8 +450,9 @@ listener_accept(const struct listener *l, struct peer *peer)
     case ENOMEM:
         log_error("%s: accept: %s", l->address, strerror(errno));
         return ERR_SHORT;
+    case EINVAL: /* it listens no more: the server stops, or a reload has closed it */
+        return ERR_EOF;
     case EBADF:
-    case EINVAL:
     case ENOTSOCK:
     case EOPNOTSUPP:
     case EFAULT:

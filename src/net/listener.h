@@ -32,7 +32,7 @@ struct peer {
 };
 /* accept4; close-on-exec, TCP_NODELAY and keepalive are set. The descriptor or ERR_*: ERR_TEMP
    when there was nobody (another worker was faster, the client has gone), ERR_SHORT when out of
-   descriptors. */
+   descriptors, ERR_EOF when the socket listens no more (not logged). */
 int listener_accept(const struct listener *l, struct peer *peer);
 
 #endif

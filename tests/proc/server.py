@@ -438,6 +438,7 @@ def test_stop_says_bye_within_grace(build):
         assert b"* BYE" in before_login.rest()
         assert server.process.wait(10) == 0
         assert time.monotonic() - started < 3, "waited for the whole grace"
+        assert not logged(server, "error: "), server.log()
         assert not os.path.exists(server.settings["pid_file"])
 
 
