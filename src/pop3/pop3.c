@@ -83,7 +83,7 @@ stream_reason(int err)
     case ERR_EOF:
         return "connection closed by the client";
     case ERR_TIMEOUT:
-        return "the client took no data";
+        return "the client takes nothing (write_timeout)";
     case ERR_LIMIT:
         return "endless line";
     case ERR_TLS:
