@@ -57,7 +57,6 @@ look_whether_ready(struct master *m)
     if (services_ready(m)) {
         m->ready = true;
         log_started(m);
-        master_warn_inotify(m->setup->conf);
         notify_ready();
         daemon_started(&m->start_fd, 0);
     } else if (sys_monotonic_ms() - m->started_ms >= START_WAIT_MS) {

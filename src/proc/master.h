@@ -105,8 +105,6 @@ void master_give_files(const struct master *m);
 /* A listening Unix socket in run_dir, 0600, non-blocking. 0 or ERR_* with errno. */
 int master_socket(const struct master *m, const char *name, int backlog, int *out);
 void master_unlink(const struct master *m, const char *name);
-/* Warns when the kernel's limit of inotify instances is below imap_max_workers. */
-void master_warn_inotify(const struct conf *conf);
 
 /* master.c */
 int master_run(struct master *m);

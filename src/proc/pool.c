@@ -10,10 +10,15 @@
  * pool in which nobody waits therefore grows at once, with each report of a worker that turned
  * busy, and isn't bound by max_spare: 1 + 2 + 4 .. + 32 workers are there within as many forks'
  * time, not seconds.
+ *
+ * Above max_spare a pool shrinks by one a second and an eighth of what is too much: slowly near
+ * the band, where the next client may come soon, and within a minute after a thousand clients
+ * have left (one a second alone would hold their workers' memory for a quarter of an hour).
  */
 #include "proc/pool.h"
 
-#define GROWTH_MAX 32
+#define GROWTH_MAX   32
+#define RETIRE_SHARE 8
 
 static unsigned
 grow(struct pool_state *state, unsigned limit)
@@ -49,6 +54,6 @@ pool_decide(const struct conf_pool *band, const struct pool_counts *counts,
     }
     state->growth = 0;
     if (counts->idle > band->max_spare)
-        decision.retire = 1;
+        decision.retire = 1 + (counts->idle - band->max_spare) / RETIRE_SHARE;
     return decision;
 }

@@ -159,24 +159,6 @@ raise_limits(const struct conf *conf)
                  (unsigned long)limit.rlim_cur, (unsigned long)want);
 }
 
-/* IDLE needs an inotify instance a session, and the kernel counts those of all workers, who are
-   one user, together. Its default is 128. */
-void
-master_warn_inotify(const struct conf *conf)
-{
-    unsigned long limit;
-    FILE *f = fopen("/proc/sys/fs/inotify/max_user_instances", "re");
-
-    if (f == NULL)
-        return;
-    if (fscanf(f, "%lu", &limit) == 1 && limit < conf->imap.max_workers)
-        log_warn("fs.inotify.max_user_instances is %lu: more IMAP sessions than that in IDLE "
-                 "learn of new mail later. Set it to imap_max_workers (%u) in "
-                 "/etc/sysctl.d/mansio.conf and run sysctl --system",
-                 limit, conf->imap.max_workers);
-    fclose(f);
-}
-
 static int
 open_signals(void)
 {
