@@ -143,6 +143,13 @@ def suite_distcheck():
     return 1, 0, 0
 
 
+def suite_bench():
+    """Does the benchmark work? Mansio alone, few messages, every answer verified."""
+    directory = build("build")
+    status, text = run(["make", "-s", "bench-smoke"], cwd=directory)
+    return counts(status, text)
+
+
 SUITES = [
     ("tree", suite_script("tests/check_tree.py")),
     ("units", suite_units("build")),
@@ -150,6 +157,18 @@ SUITES = [
     ("units-valgrind", suite_valgrind),
     ("clang", suite_compile("build-clang")),
     ("distcheck", suite_distcheck),
+    ("imap", suite_script("tests/imap/run.py")),
+    ("imap-sanitizers", suite_script("tests/imap/run.py", "build-asan")),
+    ("proc", suite_script("tests/proc/server.py")),
+    ("mansioctl", suite_script("tests/proc/ctl.py")),
+    ("content", suite_script("tests/content.py")),
+    ("content-sanitizers", suite_script("tests/content.py", "build-asan")),
+    ("limits", suite_script("tests/limits.py")),
+    ("clients", suite_script("tests/clients.py")),
+    ("kill", suite_script("tests/kill.py")),
+    ("idle", suite_script("tests/many_idle.py")),
+    ("idle-tls", suite_script("tests/many_idle.py", env={"MANSIO_IDLE_TLS": "1", "MANSIO_IDLE_CONNECTIONS": "200"})),
+    ("bench", suite_bench),
 ]
 
 
