@@ -42,7 +42,7 @@
 
 const char *const kv_file_names[KV_FILES] = {"mailboxes.db", "messages.db", "changes.db",
                                              "cache.db"};
-static const unsigned page_sizes[KV_FILES] = {4096, 8192, 4096, 8192};
+const unsigned kv_page_sizes[KV_FILES] = {4096, 8192, 4096, 8192};
 
 struct kv {
     struct resources res;
@@ -312,7 +312,7 @@ file_handle(struct kv *kv, enum kv_file file, DB **out)
     ret = db_create(&db, kv->env, 0);
     if (ret != 0)
         return fail(kv, ret, kv_file_names[file]);
-    ret = db->set_pagesize(db, page_sizes[file]);
+    ret = db->set_pagesize(db, kv_page_sizes[file]);
     if (ret == 0)
         ret = db->open(db, NULL, kv_file_names[file], NULL, DB_BTREE, flags, 0600);
     if (ret != 0)
@@ -597,137 +597,4 @@ kv_scan(struct kv *kv, enum kv_file file, struct kv_slice first, struct kv_slice
     if (ret == 0)
         ret = closed;
     return ret == 0 ? result : fail(kv, ret, "scan");
-}
-
-/* Reads a whole file in order, without an environment. Returns Berkeley DB's code. */
-static int
-loose_scan(const char *path, kv_fn *fn, void *ctx, int *result)
-{
-    struct kv_slice all = {"", 0};
-    char *buffer = mem_alloc(BULK_NEXT);
-    DBC *cursor;
-    DB *db;
-    int ret = db_create(&db, NULL, 0);
-
-    if (ret == 0) {
-        db->set_errcall(db, error_hook);
-        ret = db->open(db, NULL, path, NULL, DB_BTREE, DB_RDONLY | DB_NOMMAP, 0);
-        if (ret == 0)
-            ret = db->cursor(db, NULL, &cursor, 0);
-        if (ret == 0) {
-            ret = scan_cursor(cursor, &buffer, all, all, fn, ctx, result);
-            cursor->close(cursor);
-        }
-        db->close(db, 0);
-    }
-    free(buffer);
-    return ret;
-}
-
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decodes " 6a6b..." in place. Returns the number of octets, or -1. */
-static ssize_t
-decode_line(char *line, ssize_t len)
-{
-    ssize_t n = 0;
-
-    if (len > 0 && line[len - 1] == '\n')
-        len--;
-    if (len % 2 != 1)
-        return -1;
-    for (ssize_t i = 1; i < len; i += 2) {
-        int high = hex_digit(line[i]), low = hex_digit(line[i + 1]);
-
-        if (high < 0 || low < 0)
-            return -1;
-        line[n++] = (char)(high << 4 | low);
-    }
-    return n;
-}
-
-/* The records of a dump as Berkeley DB's salvager writes it: header lines, then alternately a
-   key and a value, each a line that begins with a blank. */
-static int
-read_dump(FILE *dump, kv_fn *fn, void *ctx)
-{
-    char *lines[2] = {NULL, NULL};
-    size_t caps[2] = {0, 0};
-    ssize_t lens[2] = {0, 0}, got;
-    int which = 0, result = 0;
-
-    while (result == 0 && (got = getline(&lines[which], &caps[which], dump)) > 0) {
-        if (lines[which][0] != ' ') {
-            which = 0;
-            continue;
-        }
-        lens[which] = decode_line(lines[which], got);
-        if (which == 1 && lens[0] >= 0 && lens[1] >= 0)
-            result = fn(ctx, (struct kv_slice){lines[0], (size_t)lens[0]},
-                        (struct kv_slice){lines[1], (size_t)lens[1]});
-        which = 1 - which;
-    }
-    free(lines[0]);
-    free(lines[1]);
-    return result;
-}
-
-/* What the salvager finds on the file's pages. 0, fn's result, or a resource code. */
-static int
-loose_salvage(const char *path, const char *scratch, kv_fn *fn, void *ctx)
-{
-    FILE *dump = fopen(scratch, "w+e");
-    DB *db;
-    int result = 0;
-
-    if (dump == NULL)
-        return err_from_errno(errno);
-    if (db_create(&db, NULL, 0) == 0) {
-        db->set_errcall(db, error_hook);
-        db->verify(db, path, NULL, dump,
-                   DB_SALVAGE); /* complains by nature; frees the handle */
-    }
-    if (fflush(dump) != 0 || ferror(dump))
-        result = ERR_NOSPACE;
-    rewind(dump);
-    if (result == 0)
-        result = read_dump(dump, fn, ctx);
-    fclose(dump);
-    unlink(scratch);
-    return result;
-}
-
-int
-kv_read_loose(const char *dir, const char *name, const char *scratch, kv_fn *fn, void *ctx,
-              bool *whole)
-{
-    struct resources res;
-    char path[4096];
-    int ret, result = 0;
-
-    *whole = false;
-    install_hooks();
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (access(path, R_OK) != 0)
-        return err_from_errno(errno);
-    resources_init(&res);
-    resources_use(&res);
-    ret = loose_scan(path, fn, ctx, &result);
-    if (result == 0 && ret != 0 && resource_code(ret) == 0) {
-        resources_use(&res);
-        result = loose_salvage(path, scratch, fn, ctx);
-    } else if (result == 0 && ret != 0) {
-        result = resource_code(ret);
-    } else {
-        *whole = ret == 0;
-    }
-    resources_use(&res);
-    resources_release(&res);
-    return result;
 }

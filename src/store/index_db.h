@@ -16,6 +16,7 @@
 enum kv_file { KV_MAILBOXES, KV_MESSAGES, KV_CHANGES, KV_CACHE, KV_FILES };
 
 extern const char *const kv_file_names[KV_FILES];
+extern const unsigned kv_page_sizes[KV_FILES]; /* octets */
 
 struct kv;
 
@@ -83,11 +84,11 @@ int kv_scan(struct kv *kv, enum kv_file file, struct kv_slice first, struct kv_s
 size_t kv_heap(const struct kv *kv);
 
 /*
- * Reads a file without its environment, as far as it can be read: in order if the tree is
- * whole, else page by page. *whole: nothing was unreadable. `scratch` is the path of a file
- * that may be made and removed. 0, the non-zero result of fn, ERR_NOENT, or a resource code.
+ * Reads what can be read of a file without its environment, page by page, in no order
+ * (index_loose.c). *whole: nothing was unreadable. 0, the non-zero result of fn, ERR_NOENT, or
+ * another code for what open() says. A record may come twice.
  */
-int kv_read_loose(const char *dir, const char *name, const char *scratch, kv_fn *fn, void *ctx,
+int kv_read_loose(const char *dir, const char *name, unsigned page_size, kv_fn *fn, void *ctx,
                   bool *whole);
 
 #endif

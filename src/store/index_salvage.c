@@ -1,11 +1,11 @@
 /*
  * Copies what can be read of a damaged index into a new environment.
  *
- * mailboxes.db and messages.db are read without an environment, in order or page by page
- * (kv_read_loose), and every record that makes sense is kept. Then the new rows are made to
- * agree with the new messages: counts, next UID, highest mod-sequence. A mailbox whose row is
- * lost comes back from its anchor in messages.db; messages without either are dropped. Cache
- * and change log aren't copied: they're derived, or only save a comparison.
+ * mailboxes.db and messages.db are read page by page, without Berkeley DB (index_loose.c), and
+ * every record that makes sense is kept. Then the new rows are made to agree with the new
+ * messages: counts, next UID, highest mod-sequence. A mailbox whose row is lost comes back from
+ * its anchor in messages.db; messages without either are dropped. Cache and change log aren't
+ * copied: they're derived, or only save a comparison.
  *
  * UIDs must never be given twice. When the log is lost too, the files may be behind what
  * clients have seen; so next UID and mod-sequence jump by more than the log between two
@@ -345,16 +345,16 @@ put_control(struct salvage *s)
 static int
 read_file(struct salvage *s, enum kv_file file, kv_fn *fn, bool *lost)
 {
-    char scratch[4096], damaged[64];
+    char damaged[64];
     bool whole;
     int err;
 
-    snprintf(scratch, sizeof scratch, "%s/salvage.dump", s->ix->build_path);
     snprintf(damaged, sizeof damaged, INDEX_DAMAGED_PREFIX "%s", kv_file_names[file]);
-    err = kv_read_loose(s->ix->db_path, damaged, scratch, fn, s, &whole);
+    err = kv_read_loose(s->ix->db_path, damaged, kv_page_sizes[file], fn, s, &whole);
     if (err != 0 && err != ERR_NOENT)
         return err;
-    err = kv_read_loose(s->ix->db_path, kv_file_names[file], scratch, fn, s, &whole);
+    err =
+        kv_read_loose(s->ix->db_path, kv_file_names[file], kv_page_sizes[file], fn, s, &whole);
     if (err == ERR_NOENT || !whole)
         *lost = true;
     return err == ERR_NOENT ? 0 : err;
