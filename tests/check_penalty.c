@@ -249,6 +249,24 @@ START_TEST(test_cancelled_attempts_leave_no_trace)
 }
 END_TEST
 
+/* Or who hangs up again and again would keep a user out without a single guess. */
+START_TEST(test_cancelled_attempts_give_their_time_back)
+{
+    struct penalty_slot slot, second;
+
+    attempt("ann", HOME, false, HOUR);
+    for (int i = 0; i < 1000; i++) {
+        ck_assert_int_eq(penalty_admit(p, "ann", HOME, HOUR, &slot), 2 * SECOND);
+        penalty_cancel(p, &slot, HOUR);
+    }
+    /* not the time of those who came later */
+    ck_assert_int_eq(penalty_admit(p, "ann", HOME, HOUR, &slot), 2 * SECOND);
+    ck_assert_int_eq(penalty_admit(p, "ann", HOME, HOUR, &second), 4 * SECOND);
+    penalty_cancel(p, &slot, HOUR);
+    ck_assert_int_ge(penalty_admit(p, "ann", HOME, HOUR, &slot), 6 * SECOND);
+}
+END_TEST
+
 START_TEST(test_no_delay)
 {
     struct penalty *none = penalty_new(0);
@@ -305,6 +323,7 @@ main(void)
     tcase_add_test(t, test_known_users_are_left_alone);
     tcase_add_test(t, test_known_for_a_week);
     tcase_add_test(t, test_cancelled_attempts_leave_no_trace);
+    tcase_add_test(t, test_cancelled_attempts_give_their_time_back);
     tcase_add_test(t, test_no_delay);
     tcase_add_test(t, test_bounded_memory);
     suite_add_tcase(suite, t);

@@ -217,8 +217,10 @@ penalty_admit(struct penalty *p, const char *user, const char *address, int64_t 
     for (int i = 0; i < k.n; i++) {
         k.e[i]->under_way++;
         k.e[i]->last_ms = start;
+        slot->before[i] = k.e[i]->next_ms;
         if (weight(k.e[i]) > 0)
             k.e[i]->next_ms = start + delay_of(p, weight(k.e[i]), k.cap[i]);
+        slot->after[i] = k.e[i]->next_ms;
     }
     return start - now_ms;
 }
@@ -302,6 +304,9 @@ penalty_cancel(struct penalty *p, const struct penalty_slot *slot, int64_t now_m
     if (p->base_ms == 0)
         return;
     k = keys_of(p, slot, now_ms);
-    for (int i = 0; i < k.n; i++)
+    for (int i = 0; i < k.n; i++) {
         arrived(k.e[i], now_ms);
+        if (k.e[i]->next_ms == slot->after[i])
+            k.e[i]->next_ms = slot->before[i];
+    }
 }

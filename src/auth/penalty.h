@@ -17,8 +17,9 @@ struct penalty;
 
 /* One attempt, from its admission to its outcome. */
 struct penalty_slot {
-    uint64_t user, net, pair; /* keys; net is 0 for "local" */
-    bool known;               /* the pair had a success before: only its own count matters */
+    uint64_t user, net, pair;    /* keys; net is 0 for "local" */
+    bool known;                  /* the pair had a success before: only its own count matters */
+    int64_t before[2], after[2]; /* when the next attempt might be looked at, by key */
 };
 
 /* Attempts that may be under way at once before there was any failure: a mail client opens
@@ -38,7 +39,8 @@ int64_t penalty_admit(struct penalty *p, const char *user, const char *address, 
    network's (which halves, if the user wasn't known there). */
 void penalty_result(struct penalty *p, const struct penalty_slot *slot, bool success,
                     int64_t now_ms);
-/* It was admitted, but nobody looked at it: the client went away. */
+/* It was admitted, but nobody looked at it: the client went away. The time that it was to wait
+   is given back, if it was the last that waits. */
 void penalty_cancel(struct penalty *p, const struct penalty_slot *slot, int64_t now_ms);
 
 #endif
