@@ -148,6 +148,7 @@ tear_down(void)
 {
     if (t.pid > 0) {
         kill(t.pid, SIGTERM);
+        kill(t.pid, SIGCONT);
         ck_assert_int_eq(wait_for_end(), 0); /* ends in order, whatever the test did */
     }
     if (t.conf != NULL) {
@@ -655,7 +656,8 @@ end_session(void)
     ck_assert_int_eq(u.s.auth_fd, -1);
     ck_assert_str_eq(u.s.user, "");
     stream_free(&u.s.stream);
-    close(u.client);
+    if (u.client >= 0)
+        close(u.client);
     log_hook = nothing;
 }
 
@@ -845,6 +847,89 @@ START_TEST(test_session_unavailable)
 }
 END_TEST
 
+/* A session whose auth process holds the answer back, as it does after failures. */
+static void
+begin_waiting(void)
+{
+    struct auth_request rq = request("ann", "secret");
+    int fd;
+
+    start("login_timeout = 60");
+    ck_assert_int_eq(auth_ask(t.path, &rq, &last, 30, &fd), 0); /* it runs */
+    close(fd);
+    kill(t.pid, SIGSTOP);
+    begin_session("192.0.2.1");
+}
+
+START_TEST(test_session_client_hangs_up)
+{
+    int64_t begin = sys_monotonic_ms();
+
+    begin_waiting();
+    close(u.client);
+    u.client = -1;
+    ck_assert_int_eq(try_login("ann", "secret"), LOGIN_UNAVAILABLE);
+    logged("reason=\"the client has hung up\"");
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 1000);
+    end_session();
+}
+END_TEST
+
+/* Some clients end their sending behind the last command and still want the answers. */
+START_TEST(test_session_client_says_no_more)
+{
+    int64_t begin = sys_monotonic_ms();
+
+    begin_waiting();
+    shutdown(u.client, SHUT_WR);
+    ck_assert_int_eq(try_login("ann", "secret"), LOGIN_UNAVAILABLE);
+    logged("reason=\"the client has hung up\"");
+    ck_assert_int_ge(sys_monotonic_ms() - begin, 1900);
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 4000);
+    end_session();
+}
+END_TEST
+
+START_TEST(test_session_login_timeout)
+{
+    int64_t begin = sys_monotonic_ms();
+
+    begin_waiting();
+    u.s.started_ms = begin - 58000;
+    ck_assert_int_eq(send(u.client, "x", 1, 0), 1); /* what is pipelined ends no wait */
+    ck_assert_int_eq(try_login("ann", "secret"), LOGIN_UNAVAILABLE);
+    logged("didn't answer within login_timeout");
+    ck_assert_int_ge(sys_monotonic_ms() - begin, 4900);
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 7000);
+    end_session();
+}
+END_TEST
+
+static volatile sig_atomic_t session_stops;
+
+static void
+stop_session(int sig)
+{
+    (void)sig;
+    session_stops = 1;
+    stream_interrupt();
+}
+
+START_TEST(test_session_stops_while_it_waits)
+{
+    int64_t begin = sys_monotonic_ms();
+
+    begin_waiting();
+    u.s.stopping = &session_stops;
+    signal(SIGALRM, stop_session);
+    alarm(1);
+    ck_assert_int_eq(try_login("ann", "secret"), LOGIN_UNAVAILABLE);
+    logged("the session is to end");
+    ck_assert_int_lt(sys_monotonic_ms() - begin, 4000);
+    end_session();
+}
+END_TEST
+
 START_TEST(test_timer_heap)
 {
     static struct timer timers[1000];
@@ -929,6 +1014,10 @@ main(void)
     tcase_add_test(c, test_session_authzid);
     tcase_add_test(c, test_session_security);
     tcase_add_test(c, test_session_unavailable);
+    tcase_add_test(c, test_session_client_hangs_up);
+    tcase_add_test(c, test_session_client_says_no_more);
+    tcase_add_test(c, test_session_login_timeout);
+    tcase_add_test(c, test_session_stops_while_it_waits);
     suite_add_tcase(suite, c);
     tcase_add_test(parts, test_timer_heap);
     tcase_add_test(parts, test_counts);

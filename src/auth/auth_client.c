@@ -118,22 +118,40 @@ connect_to(const char *socket_path, unsigned timeout_s)
 }
 
 int
-auth_ask(const char *socket_path, const struct auth_request *rq, struct auth_answer *an,
-         unsigned timeout_s, int *fd)
+auth_send(const char *socket_path, const struct auth_request *rq, unsigned timeout_s, int *fd)
 {
     int64_t until_ms = sys_monotonic_ms() + (int64_t)timeout_s * 1000;
-    int result;
 
-    memset(an, 0, sizeof *an);
     *fd = connect_to(socket_path, timeout_s);
     if (*fd < 0)
         return ERR_TEMP;
-    result = send_request(*fd, rq, until_ms);
-    if (result == 0)
-        result = receive_answer(*fd, an, until_ms);
+    if (send_request(*fd, rq, until_ms) == 0)
+        return 0;
+    close(*fd);
+    *fd = -1;
+    return ERR_TEMP;
+}
+
+int
+auth_receive(int *fd, struct auth_answer *an, unsigned timeout_s)
+{
+    int result;
+
+    memset(an, 0, sizeof *an);
+    result = receive_answer(*fd, an, sys_monotonic_ms() + (int64_t)timeout_s * 1000);
     if (result == 0 && an->status == AUTH_OK)
         return 0;
     close(*fd);
     *fd = -1;
     return result;
+}
+
+int
+auth_ask(const char *socket_path, const struct auth_request *rq, struct auth_answer *an,
+         unsigned timeout_s, int *fd)
+{
+    memset(an, 0, sizeof *an);
+    if (auth_send(socket_path, rq, timeout_s, fd) != 0)
+        return ERR_TEMP;
+    return auth_receive(fd, an, timeout_s);
 }

@@ -34,8 +34,14 @@ struct auth_answer {
                         ...; never shown to the client */
 };
 
-/* Connects to run_dir/auth, asks, waits for the answer (timeout_s). 0 and *fd open on AUTH_OK
- * (else closed, -1), or ERR_TEMP. */
+/* Connects to run_dir/auth and sends the request: 0 and *fd open, which is readable when the
+ * answer is there; or ERR_TEMP (logged), *fd -1. */
+int auth_send(const char *socket_path, const struct auth_request *rq, unsigned timeout_s,
+              int *fd);
+/* Reads the answer. Closes *fd unless it's AUTH_OK. 0 or ERR_TEMP (logged). */
+int auth_receive(int *fd, struct auth_answer *an, unsigned timeout_s);
+/* Both: connects to run_dir/auth, asks, waits for the answer (timeout_s). 0 and *fd open on
+ * AUTH_OK (else closed, -1), or ERR_TEMP. */
 int auth_ask(const char *socket_path, const struct auth_request *rq, struct auth_answer *an,
              unsigned timeout_s, int *fd);
 

@@ -23,9 +23,11 @@
 #include "base/sys.h"
 #include "format/rules.h"
 
-/* The auth process answers within a delay of at most 60 s and 30 s for the hash. */
-#define ASK_TIMEOUT_S 95
-#define NAME_SHOWN    64 /* octets of a name in a log line */
+#define SEND_TIMEOUT_S 10    /* to ask the auth process, and to read what it answers */
+#define WAIT_MAX_MS    95000 /* it answers within a delay of 60 s and 30 s for the hash */
+#define WAIT_MIN_MS    5000  /* what a login at the end of login_timeout gets */
+#define HALF_MS        2000  /* from then on a client that sends no more is taken for gone */
+#define NAME_SHOWN     64    /* octets of a name in a log line */
 
 static bool
 is_private(const struct session *s)
@@ -173,21 +175,72 @@ enter(struct session *s, const struct credentials *c, const struct auth_answer *
     return LOGIN_OK;
 }
 
+/* Waits for the answer, but not for the sake of a client that has gone, nor beyond the time
+   that a login may take, nor when the session is to end. NULL, or why it was given up. */
+static const char *
+wait_for_answer(struct session *s, int fd)
+{
+    int64_t now = sys_monotonic_ms(), half = now + HALF_MS;
+    int64_t until = s->started_ms + 1000LL * s->conf->login_timeout;
+    int n;
+
+    if (until < now + WAIT_MIN_MS)
+        until = now + WAIT_MIN_MS;
+    if (until > now + WAIT_MAX_MS)
+        until = now + WAIT_MAX_MS;
+    for (;;) {
+        bool late = now >= half;
+
+        if (s->stopping != NULL && *s->stopping)
+            return "the auth process wasn't waited for: the session is to end";
+        n = stream_wait_other(s->stream, fd, late, late ? until : half);
+        now = sys_monotonic_ms();
+        if (n == 2)
+            return NULL;
+        if (n == 1)
+            return "the client has hung up";
+        if (n < 0 && now >= until)
+            return "the auth process didn't answer within login_timeout";
+    }
+}
+
+/* 0, *fd open if the answer is AUTH_OK; or ERR_TEMP, and *why for the log. */
+static int
+exchange(struct session *s, const struct auth_request *rq, struct auth_answer *an, int *fd,
+         const char **why)
+{
+    struct buf path = BUF_INIT(4096);
+    int result;
+
+    *why = "the auth process can't be asked";
+    buf_addf(&path, "%s/auth", s->conf->run_dir);
+    result = auth_send(buf_str(&path), rq, SEND_TIMEOUT_S, fd);
+    buf_free(&path);
+    if (result != 0)
+        return result;
+    *why = wait_for_answer(s, *fd);
+    if (*why != NULL) {
+        close(*fd);
+        *fd = -1;
+        return ERR_TEMP;
+    }
+    *why = "the auth process can't be asked";
+    return auth_receive(fd, an, SEND_TIMEOUT_S);
+}
+
 static enum login_result
 ask(struct session *s, const struct credentials *c)
 {
-    struct buf path = BUF_INIT(4096);
     struct auth_request rq;
     struct auth_answer an;
     bool possible = fill_request(s, c, &rq);
+    const char *why;
     int result, fd = -1;
 
-    buf_addf(&path, "%s/auth", s->conf->run_dir);
-    result = auth_ask(buf_str(&path), &rq, &an, ASK_TIMEOUT_S, &fd);
+    result = exchange(s, &rq, &an, &fd, &why);
     secret_wipe(&rq, sizeof rq);
-    buf_free(&path);
     if (result != 0) {
-        log_failure(s, c, "the auth process can't be asked");
+        log_failure(s, c, why);
         return LOGIN_UNAVAILABLE;
     }
     if (an.status == AUTH_OK)

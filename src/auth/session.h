@@ -79,9 +79,11 @@ struct credentials {
 };
 
 /*
- * Asks the auth process (which delays the answer after failures), opens the account, sets user,
- * account, the log prefix, and writes the log line of the login or failure. Returns the result;
- * on LOGIN_OK the session is logged in.
+ * Asks the auth process (which delays the answer after failures; it isn't waited for when the
+ * client hangs up, when login_timeout has passed since started_ms, with five seconds at least,
+ * or when the session is to end: LOGIN_UNAVAILABLE), opens the account, sets user, account, the
+ * log prefix, and writes the log line of the login or failure. Returns the result; on LOGIN_OK
+ * the session is logged in.
  */
 enum login_result session_login(struct session *s, struct credentials *c);
 

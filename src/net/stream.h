@@ -60,6 +60,12 @@ void stream_drop_input(struct stream *s);
  * At once 1 when input is pending or an error sticks. Flushes first.
  */
 int stream_wait(struct stream *s, int other_fd, int64_t deadline_ms);
+/*
+ * Waits until `other_fd` becomes readable (2) while the client has nothing to say: 1 when it
+ * has hung up (with `half`, also when it has only ended its sending, which some do after their
+ * last command), 0 as above, ERR_TIMEOUT (not sticky). What the client sends stays where it is.
+ */
+int stream_wait_other(struct stream *s, int other_fd, bool half, int64_t deadline_ms);
 /* From a signal handler: a stream_wait() under way, or the next one, returns 0. Per process. */
 void stream_interrupt(void);
 

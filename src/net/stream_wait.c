@@ -148,6 +148,36 @@ stream_wait(struct stream *s, int other_fd, int64_t deadline_ms)
     }
 }
 
+int
+stream_wait_other(struct stream *s, int other_fd, bool half, int64_t deadline_ms)
+{
+    struct pollfd pfd[3] = {{.fd = s->fd, .events = half ? POLLRDHUP : 0},
+                            {.fd = interrupts.fd, .events = POLLIN},
+                            {.fd = other_fd, .events = POLLIN}};
+    int n, timeout;
+
+    for (;;) {
+        timeout = stream_poll_timeout(deadline_ms);
+        n = poll(pfd, 3, timeout);
+        if (n == 0 && timeout != INT_MAX)
+            return ERR_TIMEOUT;
+        if (n < 0 && errno != EINTR) {
+            log_error("poll: %s", strerror(errno));
+            return ERR_TIMEOUT;
+        }
+        if (n <= 0)
+            continue;
+        if (pfd[2].revents != 0)
+            return 2;
+        if (pfd[1].revents != 0) {
+            clear_interrupt();
+            return 0;
+        }
+        if (pfd[0].revents != 0)
+            return 1;
+    }
+}
+
 /* ---- TLS ---- */
 
 int
