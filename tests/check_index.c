@@ -26,12 +26,14 @@ static struct index *ix;
 static struct index *volatile kept; /* a child's copy of its parent's handle: no leak */
 static unsigned lines;              /* logged as error or warning */
 
+static bool damaging; /* errors are what the test makes */
+
 static void
 count_line(enum log_level level, const char *line)
 {
     if (level == LOG_LEVEL_ERROR || level == LOG_LEVEL_WARN)
         lines++;
-    if (getenv("MANSIO_TEST_LOG") != NULL)
+    if (getenv("MANSIO_TEST_LOG") != NULL || (level == LOG_LEVEL_ERROR && !damaging))
         fprintf(stderr, "%s\n", line);
 }
 
@@ -806,6 +808,8 @@ END_TEST
 
 START_TEST(locking_twice_is_a_bug)
 {
+    damaging = true;
+    shell("rm -rf $D"); /* there is no teardown after an exit */
     index_lock(ix);
 }
 END_TEST
@@ -970,6 +974,7 @@ START_TEST(survives_damage)
     struct index_message m;
     uint64_t incarnation = index_incarnation(ix);
 
+    damaging = true;
     make("INBOX", &inbox, 3);
     make("Big", &big, 2000);
     settle();
@@ -1023,6 +1028,7 @@ START_TEST(a_bad_record_is_dropped)
     struct index_mailbox row;
     struct index_message m;
 
+    damaging = true;
     make("INBOX", &row, 10);
     make("Big", &row, 100);
     settle();
@@ -1100,6 +1106,7 @@ START_TEST(a_full_disk_changes_nothing)
     struct index_mailbox before, after;
     int err;
 
+    damaging = true;
     signal(SIGXFSZ, SIG_IGN);
     make("INBOX", &before, 10);
     index_unlock(ix);
