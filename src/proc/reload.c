@@ -67,6 +67,8 @@ same_auth(const struct setup *a, const struct setup *b)
 
     return strcmp(x->user_db, y->user_db) == 0 &&
            strcmp(x->denied_users, y->denied_users) == 0 &&
+           strcmp(x->username_default_domain, y->username_default_domain) == 0 &&
+           x->username_lowercase == y->username_lowercase &&
            x->auth_workers == y->auth_workers &&
            x->max_connections_per_user == y->max_connections_per_user &&
            x->login_failure_delay == y->login_failure_delay && a->auth_uid == b->auth_uid &&
