@@ -3,8 +3,9 @@
  *
  * Each has a socketpair (SOCK_SEQPACKET) to the auth process: one task goes there, one octet
  * comes back. A child closes all other descriptors, so that it can't hold a client's login
- * open, and knows nothing but the task in hand. It ends when the auth process does (end of
- * file). One that dies over a task fails that task only; the next takes its place.
+ * open, and knows nothing but the task in hand. Where the auth process is root's, it becomes
+ * nobody: what a client gives as a password is worked on here. It ends when the auth process
+ * does (end of file). One that dies over a task fails that task only; the next takes its place.
  */
 #include <errno.h>
 #include <signal.h>
@@ -23,7 +24,9 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "net/privilege.h"
 
+#define NOBODY        65534 /* the kernel's overflow id: owns nothing */
 #define PROCESSES_MAX 256
 #define RESTART_MS    1000 /* between the starts of one process */
 #define RETRY_MS      100  /* to ask again for a process that may be started */
@@ -73,6 +76,8 @@ hasher_main(int fd)
     char answer;
 
     signal(SIGTERM, SIG_DFL);
+    if (geteuid() == 0)
+        privilege_drop(NOBODY, NOBODY);
     prctl(PR_SET_DUMPABLE, 0);
     for (;;) {
         n = recv(fd, &task, sizeof task, 0);

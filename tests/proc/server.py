@@ -288,6 +288,29 @@ def test_workers_gave_root_up(build):
             assert info.st_mode & 0o777 == 0o600 and info.st_uid == (0 if name == "control" else entry.pw_uid)
 
 
+def parent_of(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"^PPid:\s*(\d+)", f.read(), re.M).group(1))
+
+
+def test_hashing_processes_gave_root_up(build):
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    with new(build) as server:
+        auth = [pid for pid in server.children() if comm(pid) == "mansiod-auth"]
+        hashing = [pid for pid in auth if server.process.pid != parent_of(pid)]
+        assert hashing, auth
+        for pid in hashing:
+            ids = ids_of(pid)
+            assert "0" not in ids["Uid"] + ids["Gid"] + ids["Groups"], ids
+            assert ids["CapPrm"] == ["0000000000000000"] and ids["NoNewPrivs"] == ["1"], ids
+        # and one that is started later
+        os.kill(hashing[0], signal.SIGKILL)
+        late = wait_until(lambda: [pid for pid in server.children() if comm(pid) == "mansiod-auth"
+                                   and pid not in auth], 5, "a new hashing process")
+        wait_until(lambda: "0" not in ids_of(late[0])["Uid"], 5, "its drop of root")
+
+
 def test_workers_hold_only_their_sockets(build):
     """No worker has the control socket, the auth listener, or the other protocol's listeners."""
     with new(build) as server:
@@ -384,6 +407,17 @@ def test_reload_replaces_idle_workers_and_keeps_sessions(build):
         with Client(server, login=True):
             pass
         assert not re.search(r"(error|warning): ", server.log()), server.log()
+
+
+def test_denied_users_follow_a_reload(build):
+    with new(build, users=("ann", "root@example.org")) as server:
+        server.settings["username_default_domain"] = "example.org"
+        server.write_conf()
+        server.ctl("reload", check=True)
+        time.sleep(0.5)
+        with Client(server) as c:  # root's name in the default domain is root's name
+            assert b"NO [AUTHENTICATIONFAILED]" in c.command("LOGIN root " + PASSWORD)[-1]
+        assert logged(server, "denied user")
 
 
 def test_reload_moves_listeners(build):
