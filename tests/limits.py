@@ -149,6 +149,15 @@ def test_imap_after_login(build):
         answer = c.status(b"d")
         assert b"d BAD" in answer or b"d NO" in answer, answer
         assert c.alive()
+        # a literal announced at the end of a line that is too long is no command
+        for length in (70000, 65536 - 4, 65536 - 3, 65536 - 2, 65536 - 1, 65536, 65537):
+            literal = b"v LOGOUT\r\n"
+            head = b"u SEARCH SUBJECT "
+            mark = b" {%d+}" % len(literal)
+            c.send(head + b"x" * (length - len(head) - len(mark)) + mark + b"\r\n" + literal + b"\r\n")
+            answer = c.status(b"u")
+            assert b"u BAD" in answer or b"u OK" in answer, (length, answer)
+            assert c.alive(), "what was announced as a literal was taken for a command (%d)" % length
         # literals of one command count together
         big = b"x" * 600000
         c.send(b"e SEARCH OR SUBJECT {%d+}\r\n%s SUBJECT {%d+}\r\n%s\r\n" % (len(big), big, len(big), big))

@@ -192,7 +192,7 @@ imap_refuse_literal(struct imap *im)
         if (!drop_octets(im, n))
             return;
         set_deadline(im, im->command_deadline);
-        if (read_line(im) != 0)
+        if (read_line(im) != 0 && stream_error(im->out) != 0)
             return;
     }
 }
@@ -201,7 +201,7 @@ void
 imap_skip_command(struct imap *im)
 {
     set_deadline(im, im->command_deadline);
-    if (!im->logout && read_line(im) == 0)
+    if (!im->logout && (read_line(im) == 0 || stream_error(im->out) == 0))
         imap_refuse_literal(im);
 }
 
@@ -315,6 +315,7 @@ read_parts(struct imap *im, struct reply *reply)
         err = read_line(im);
         if (err == ERR_LIMIT && stream_error(im->out) == 0) {
             line_too_long(im, reply);
+            imap_refuse_literal(im);
             return false;
         }
         if (err != 0) {

@@ -220,9 +220,46 @@ stream_fill(struct stream *s, bool waiting, short *events)
     return got;
 }
 
+/* The last octets of what didn't fit into a line. */
+struct tail {
+    char data[STREAM_LINE_TAIL];
+    size_t len;
+};
+
+static void
+keep_tail(struct tail *t, const char *p, size_t n)
+{
+    size_t keep;
+
+    if (n >= sizeof t->data) {
+        p += n - sizeof t->data;
+        n = sizeof t->data;
+    }
+    keep = t->len < sizeof t->data - n ? t->len : sizeof t->data - n;
+    memmove(t->data, t->data + t->len - keep, keep);
+    if (n > 0)
+        memcpy(t->data + keep, p, n);
+    t->len = keep + n;
+}
+
+/* Gives the line's end to the buffer that holds its beginning. */
+static void
+put_tail(struct buf *line, const struct tail *t)
+{
+    char *end;
+    size_t kept = STREAM_LINE_TAIL - t->len; /* of the buffer's own last octets */
+
+    if (line->len < STREAM_LINE_TAIL)
+        return;
+    end = line->data + line->len;
+    memmove(end - STREAM_LINE_TAIL, end - kept, kept);
+    memcpy(end - t->len, t->data, t->len);
+}
+
 int
 stream_read_line(struct stream *s, struct buf *line, size_t max)
 {
+    struct tail tail = {.len = 0};
     const char *start, *lf;
     size_t n, fits, seen = 0; /* seen: octets of this line before its LF */
     char last = '\0';         /* the last of them */
@@ -242,6 +279,7 @@ stream_read_line(struct stream *s, struct buf *line, size_t max)
             n = (size_t)(lf - start);
         fits = max - line->len < n ? max - line->len : n;
         buf_add(line, start, fits);
+        keep_tail(&tail, start + fits, n - fits);
         seen += n;
         if (n > 0)
             last = start[n - 1];
@@ -252,10 +290,15 @@ stream_read_line(struct stream *s, struct buf *line, size_t max)
             return stream_fail(s, ERR_LIMIT);
     }
     s->in_pos++;
-    if (last == '\r')
+    if (last == '\r') {
         seen--;
+        tail.len -= tail.len > 0;
+    }
     buf_cut(line, seen);
-    return seen > max ? ERR_LIMIT : 0;
+    if (seen <= max)
+        return 0;
+    put_tail(line, &tail);
+    return ERR_LIMIT;
 }
 
 ssize_t

@@ -41,9 +41,11 @@ void stream_set_deadline(struct stream *s, int64_t at_ms);
  * Reads a line up to LF, at most max octets without the CR LF or LF, into line (reset first;
  * its own max must allow that). Returns 0; ERR_LIMIT when it's longer: then the rest of the
  * line was read and dropped (up to 1 MiB; beyond that the error sticks), the stream is usable,
- * and line holds the first max octets. NUL octets are kept. ERR_EOF, ERR_TIMEOUT, ERR_IO,
- * ERR_TLS stick.
+ * and line holds max octets: the first of the line, but its last STREAM_LINE_TAIL are those
+ * that the line ended with, so that a literal announced there can be seen. NUL octets are kept.
+ * ERR_EOF, ERR_TIMEOUT, ERR_IO, ERR_TLS stick.
  */
+#define STREAM_LINE_TAIL 32
 int stream_read_line(struct stream *s, struct buf *line, size_t max);
 /* Reads up to n octets, at least one. > 0, or a sticky error (ERR_EOF included). */
 ssize_t stream_read(struct stream *s, void *p, size_t n);
