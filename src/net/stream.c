@@ -220,9 +220,9 @@ stream_fill(struct stream *s, bool waiting, short *events)
     return got;
 }
 
-/* The last octets of what didn't fit into a line. */
+/* The last octets of what didn't fit into a line, with its CR. */
 struct tail {
-    char data[STREAM_LINE_TAIL];
+    char data[STREAM_LINE_TAIL + 1];
     size_t len;
 };
 
@@ -246,14 +246,15 @@ keep_tail(struct tail *t, const char *p, size_t n)
 static void
 put_tail(struct buf *line, const struct tail *t)
 {
+    size_t n = t->len < STREAM_LINE_TAIL ? t->len : STREAM_LINE_TAIL;
+    size_t kept = STREAM_LINE_TAIL - n; /* of the buffer's own last octets */
     char *end;
-    size_t kept = STREAM_LINE_TAIL - t->len; /* of the buffer's own last octets */
 
     if (line->len < STREAM_LINE_TAIL)
         return;
     end = line->data + line->len;
     memmove(end - STREAM_LINE_TAIL, end - kept, kept);
-    memcpy(end - t->len, t->data, t->len);
+    memcpy(end - n, t->data + t->len - n, n);
 }
 
 int
