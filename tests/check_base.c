@@ -4,11 +4,15 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -194,6 +198,69 @@ START_TEST(log_file_is_reopened_after_rotation)
 }
 END_TEST
 
+static void
+reopen(int sig)
+{
+    (void)sig;
+    log_reopen();
+}
+
+/* Workers open the file again in a signal's handler, perhaps in the middle of a line. */
+START_TEST(log_loses_no_line_while_it_is_reopened)
+{
+    const struct itimerval often = {{0, 50}, {0, 50}}, never = {{0, 0}, {0, 0}};
+    char path[] = "/tmp/check_base.XXXXXX";
+    int fd = mkstemp(path), lines = 0, c;
+    FILE *f = fdopen(fd, "r");
+
+    ck_assert_ptr_nonnull(f);
+    log_hook = NULL;
+    ck_assert_int_eq(log_open(path, "test"), 0);
+    fd = log_fd();
+    signal(SIGALRM, reopen);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (int i = 0; i < 50000; i++)
+        log_info("a line");
+    setitimer(ITIMER_REAL, &never, NULL);
+    ck_assert_int_eq(log_fd(), fd);
+    log_open("stderr", "test");
+    while ((c = getc(f)) != EOF)
+        lines += c == '\n';
+    fclose(f);
+    unlink(path);
+    ck_assert_int_eq(lines, 50000);
+}
+END_TEST
+
+/* Or who owns the log's folder could have root write to, and give him, any file. */
+START_TEST(root_follows_no_symlinks_of_others)
+{
+    char folder[] = "/tmp/check_base.XXXXXX", log[64], other[64];
+    struct stat st;
+    int fd;
+
+    if (geteuid() != 0)
+        return;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(log, sizeof log, "%s/log", folder);
+    snprintf(other, sizeof other, "%s/other", folder);
+    fd = open(other, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert_int_eq(symlink(other, log), 0);
+    ck_assert_int_eq(log_open(log, "test"), 0); /* root's own */
+    ck_assert_int_eq(lchown(log, 65534, 65534), 0);
+    ck_assert_int_ne(log_reopen(), 0);
+    log_open("stderr", "test");
+    ck_assert_int_ne(log_open(log, "test"), 0);
+    ck_assert_int_eq(stat(other, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    unlink(log);
+    unlink(other);
+    rmdir(folder);
+}
+END_TEST
+
 START_TEST(panic_ends_with_70)
 {
     log_panic("invariant");
@@ -265,6 +332,8 @@ main(void)
     tcase_add_test(t, log_lines_cannot_be_forged);
     tcase_add_test(t, log_keeps_levels_and_errno);
     tcase_add_test(t, log_file_is_reopened_after_rotation);
+    tcase_add_test(t, log_loses_no_line_while_it_is_reopened);
+    tcase_add_test(t, root_follows_no_symlinks_of_others);
     tcase_add_exit_test(t, panic_ends_with_70, 70);
     tcase_add_test(t, errors_have_texts);
     tcase_add_test(t, clock_and_random_can_be_bent);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,10 +31,32 @@ static struct {
 
 void (*log_hook)(enum log_level level, const char *line);
 
+/* Is fd the file at the path itself, or did a symbolic link of root's lead there? The folder
+   may belong to an unprivileged user, who could have root write elsewhere by a link of his own.
+ */
+static bool
+is_trusted(const char *path, int fd)
+{
+    struct stat there, here;
+
+    if (lstat(path, &there) != 0 || fstat(fd, &here) != 0)
+        return false;
+    if (S_ISLNK(there.st_mode))
+        return there.st_uid == 0;
+    return there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
+/* Called in handlers of signals too. */
 static int
 open_file(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+
+    if (fd < 0 || geteuid() != 0 || is_trusted(path, fd))
+        return fd;
+    close(fd);
+    errno = ELOOP;
+    return -1;
 }
 
 int
@@ -78,8 +101,9 @@ log_reopen(void)
     fd = open_file(logger.path);
     if (fd < 0)
         return err_from_errno(errno);
-    close(logger.fd);
-    logger.fd = fd;
+    /* in a handler's case perhaps in the middle of a line: the number must stay valid */
+    dup3(fd, logger.fd, O_CLOEXEC);
+    close(fd);
     return 0;
 }
 

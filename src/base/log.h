@@ -19,7 +19,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
    appended to). Returns 0 or an ERR_* code (errno is kept); on error the former destination
    stays in use. Before the first call, lines go to the standard error. */
 int log_open(const char *destination, const char *program);
-/* Opens a log file again (SIGUSR1). Without effect on the others. 0 or ERR_*. */
+/* Opens a log file again (SIGUSR1), under the same descriptor. Without effect on the others.
+   May be called by a signal's handler. 0 or ERR_*. */
 int log_reopen(void);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);

@@ -93,7 +93,7 @@ master_give_files(const struct master *m)
     if (geteuid() != 0)
         return;
     snprintf(path, sizeof path, "%s/auth", s->conf->run_dir);
-    if (chown(path, s->mail_uid, s->mail_gid) < 0)
+    if (lchown(path, s->mail_uid, s->mail_gid) < 0)
         log_error("chown %s: %s", path, strerror(errno));
     master_own_log(m);
 }
@@ -104,8 +104,12 @@ master_own_log(const struct master *m)
     const struct setup *s = m->setup;
     int fd = log_fd();
     bool group = s->auth_uid != 0 && s->auth_uid != s->mail_uid;
+    struct stat st;
 
     if (geteuid() != 0 || fd < 0)
+        return;
+    /* a device isn't ours to give, and a second name may be put there by whom the folder is */
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink > 1)
         return;
     if (fchown(fd, s->mail_uid, group ? s->auth_gid : (gid_t)-1) < 0 ||
         (group && fchmod(fd, 0660) < 0))
