@@ -340,7 +340,7 @@ END_TEST
 /* Two editors at once lose nothing. */
 START_TEST(test_edit_is_locked)
 {
-    char name[16];
+    char name[32];
     struct users_file *f;
     int status;
 
