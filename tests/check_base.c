@@ -127,6 +127,19 @@ START_TEST(arena_survives_large_requests_and_resets)
 }
 END_TEST
 
+START_TEST(arena_is_wiped)
+{
+    struct arena *a = arena_new();
+    char *first = arena_strdup(a, "password");
+
+    arena_wipe(a);
+    for (size_t i = 0; i < 8; i++)
+        ck_assert_int_eq(first[i], 0); /* in the block that is kept */
+    ck_assert_ptr_eq(arena_alloc(a, 1), first);
+    arena_free(&a);
+}
+END_TEST
+
 START_TEST(out_of_memory_ends_with_75)
 {
     arena_calloc(arena_new(), SIZE_MAX / 2, 4);
@@ -328,6 +341,7 @@ main(void)
     tcase_add_test(t, buf_numbers_and_formats);
     tcase_add_test(t, arena_gives_aligned_separate_memory);
     tcase_add_test(t, arena_survives_large_requests_and_resets);
+    tcase_add_test(t, arena_is_wiped);
     tcase_add_exit_test(t, out_of_memory_ends_with_75, 75);
     tcase_add_test(t, log_lines_cannot_be_forged);
     tcase_add_test(t, log_keeps_levels_and_errno);

@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "net/stream.h"
+#include "net/stream_internal.h"
 
 static struct {
     struct stream *s;
@@ -266,6 +266,24 @@ START_TEST(dropped_input_is_gone)
     ck_assert_uint_eq(stream_pending(t.s), 0);
     say("three\n");
     expect_line("three", 10);
+}
+END_TEST
+
+/* What was read is gone, what wasn't is kept; here the password came in a longer piece than
+   what came behind it. */
+START_TEST(wiped_input_holds_no_password)
+{
+    static const char password[] = "a quite long password\n";
+
+    say(password);
+    expect_line("a quite long password", 100);
+    say("x\nNOOP\n");
+    expect_line("x", 100);
+    stream_wipe_read(t.s);
+    for (size_t i = 0; i < sizeof password - 1; i++)
+        if (i < t.s->in_pos || i >= t.s->in_len)
+            ck_assert_int_eq(t.s->in[i], 0);
+    expect_line("NOOP", 100);
 }
 END_TEST
 
@@ -713,6 +731,7 @@ main(void)
     tcase_add_test(tcase, lines_do_not_depend_on_segments);
     tcase_add_test(tcase, reads_by_octets_follow_lines);
     tcase_add_test(tcase, dropped_input_is_gone);
+    tcase_add_test(tcase, wiped_input_holds_no_password);
     tcase_add_test(tcase, trim_keeps_what_is_buffered);
     tcase_add_test(tcase, output_is_collected_until_flush);
     tcase_add_test(tcase, pipelined_commands_share_a_write);

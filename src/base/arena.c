@@ -134,6 +134,14 @@ arena_reset(struct arena *a)
     a->used = 0;
 }
 
+void
+arena_wipe(struct arena *a)
+{
+    for (struct block *b = a->first; b != NULL; b = b->next)
+        explicit_bzero(b->data, b->used);
+    arena_reset(a);
+}
+
 void *
 arena_alloc(struct arena *a, size_t n)
 {

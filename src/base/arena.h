@@ -18,6 +18,8 @@ struct arena *arena_new(void);
 void arena_free(struct arena **a);
 /* Gives everything back; keeps one block for the next use. */
 void arena_reset(struct arena *a);
+/* The same, and fills it with zeros before: there may have been a password in it. */
+void arena_wipe(struct arena *a);
 
 void *arena_alloc(struct arena *a, size_t n); /* aligned for any type, not cleared */
 void *arena_calloc(struct arena *a, size_t n, size_t size); /* cleared; overflow is checked */

@@ -132,6 +132,16 @@ run(struct imap *im, struct reply *r)
         imap_send_changes(im, expunge);
 }
 
+/* It may have held a password, in a form that was refused too. */
+static void
+wipe_command(struct imap *im)
+{
+    if (im->line.data != NULL)
+        secret_wipe(im->line.data, im->line.cap);
+    stream_wipe_read(im->out);
+    arena_wipe(im->arena);
+}
+
 static void
 one_command(struct imap *im)
 {
@@ -144,8 +154,8 @@ one_command(struct imap *im)
     imap_append_abort(im); /* of a refused APPEND; a finished one has left nothing */
     send_reply(im, &r);
     count_bad(im, &r);
-    if (before == STATE_NOT_AUTH && im->line.data != NULL)
-        secret_wipe(im->line.data, im->line.cap); /* it may have held a password */
+    if (before == STATE_NOT_AUTH)
+        wipe_command(im);
     arena_reset(im->arena);
 }
 

@@ -84,7 +84,7 @@ stream_trim(struct stream *s)
     if (s->in_pos == s->in_len) {
         free(s->in);
         s->in = NULL;
-        s->in_pos = s->in_len = 0;
+        s->in_pos = s->in_len = s->in_high = 0;
     }
     if (s->out_len == 0) {
         free(s->out);
@@ -217,7 +217,19 @@ stream_fill(struct stream *s, bool waiting, short *events)
                   : try_receive(s, s->in, STREAM_BUFFER, events);
     if (got > 0)
         s->in_len = (size_t)got;
+    if (s->in_len > s->in_high)
+        s->in_high = s->in_len;
     return got;
+}
+
+void
+stream_wipe_read(struct stream *s)
+{
+    if (s->in != NULL) {
+        explicit_bzero(s->in, s->in_pos);
+        explicit_bzero(s->in + s->in_len, s->in_high - s->in_len);
+        s->in_high = s->in_len;
+    }
 }
 
 /* The last octets of what didn't fit into a line, with its CR. */

@@ -53,6 +53,9 @@ ssize_t stream_read(struct stream *s, void *p, size_t n);
 int stream_read_full(struct stream *s, void *p, size_t n);
 /* Octets that can be had without waiting (buffered here, in TLS or decompression). */
 size_t stream_pending(struct stream *s);
+/* Fills with zeros what is left of the octets that were read: there was a password among them.
+ */
+void stream_wipe_read(struct stream *s);
 /* Drops what was received and not read. Used at STARTTLS. */
 void stream_drop_input(struct stream *s);
 

@@ -19,6 +19,7 @@ struct stream {
     int64_t deadline; /* of reading, 0 = none */
     char *in, *out;   /* NULL until needed */
     size_t in_pos, in_len, out_len;
+    size_t in_high; /* beyond it nothing was written since the last wipe */
     uint64_t bytes_in, bytes_out;
     struct tls_session *tls; /* NULL: cleartext */
     struct sink sink;

@@ -239,6 +239,8 @@ one_command(struct pop3 *p)
     }
     if (login && p->line.data != NULL)
         secret_wipe(p->line.data, p->line.cap); /* it may have held a password */
+    if (login)
+        stream_wipe_read(p->out);
     if (p->over || stream_error(p->out) != 0)
         return;
     if (p->bad_commands == before) {

@@ -502,6 +502,42 @@ def test_stop_kills_after_the_grace(build):
         wait_until(lambda: not alive(pid), 5, "the worker's end")
 
 
+def memory_holds(pid, octets):
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
+        for line in maps:
+            low, high = (int(x, 16) for x in line.split()[0].split("-"))
+            if line.split()[1][:2] != "rw" or "[v" in line or high - low > 100 << 20:
+                continue
+            try:
+                memory.seek(low)
+                if octets in memory.read(high - low):
+                    return True
+            except OSError:
+                pass
+    return False
+
+
+def test_no_password_stays_in_a_worker(build):
+    """Neither a right one nor one in a command that was refused, with and without TLS."""
+    secret = "an-unusual-password"
+    if os.geteuid() != 0:
+        raise Skip("needs root to read a worker's memory")
+    with new(build) as server:
+        with open(server.users_path, "a") as f:
+            f.write("eve:{PLAIN}%s\n" % secret)
+        refused, literal = "a LOGIN eve %s more" % secret, "b LOGIN eve {%d+}\r\n%s" % (len(secret), secret)
+        for service, lines in (("imap", (refused, literal)),
+                               ("imaps", ("b LOGIN eve \"%s\"" % secret,)),
+                               ("pop3", ("USER eve", "PASS " + secret)), ("pop3s", ("USER eve", "PASS " + secret))):
+            with Client(server, service) as c:
+                for text in lines:
+                    c.send(text)
+                    answer = c.line()
+                assert b"OK" in answer, answer
+                for pid in workers(server, service[:4]):
+                    assert not memory_holds(pid, secret.encode()), service
+
+
 # Killed processes
 
 def test_killed_workers_are_replaced(build):
