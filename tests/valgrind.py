@@ -1,36 +1,47 @@
 #!/usr/bin/env python3
 """Runs every unit test program of a build directory under valgrind's memcheck; an error or a definite leak fails.
 
-libcheck forks a process a test by default; CK_FORK=no keeps everything in the one that valgrind sees. Tests that need
-the fork (they end their process) are counted by their program as usual.
+    valgrind.py BUILD_DIRECTORY [NAME ...]
+
+libcheck forks a process a test, and valgrind follows; a child that ends with an error fails its test.
 """
 
+import concurrent.futures
 import glob
 import os
 import subprocess
 import sys
 
-build = os.path.abspath(sys.argv[1])
+HERE = os.path.dirname(os.path.abspath(__file__))
 # Programs that kill their own processes at random for seconds say nothing more under valgrind, and take minutes.
 SLOW = {"check_index_crash", "check_lockfile"}
-passed = failed = skipped = 0
-for source in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "check_*.c"))):
-    name = os.path.splitext(os.path.basename(source))[0]
-    program = os.path.join(build, "tests", name)
-    if name in SLOW or not os.path.exists(program):
-        continue
-    env = dict(os.environ, CK_FORK="yes", CK_TIMEOUT_MULTIPLIER="30", CK_VERBOSITY="minimal",
-               MANSIO_TEST_VALGRIND="1")
-    command = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite",
-               "--errors-for-leak-kinds=definite", "--trace-children=no", "--child-silent-after-fork=no", program]
-    done = subprocess.run(command, env=env, text=True, errors="replace", capture_output=True, timeout=900)
+OPTIONS = ["-q", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite",
+           "--errors-for-leak-kinds=definite", "--suppressions=" + os.path.join(HERE, "valgrind.supp")]
+
+
+def run(program):
+    env = dict(os.environ, CK_TIMEOUT_MULTIPLIER="30", CK_VERBOSITY="minimal", MANSIO_TEST_VALGRIND="1")
+    try:
+        done = subprocess.run(["valgrind", *OPTIONS, program], env=env, text=True, errors="replace",
+                              capture_output=True, timeout=900)
+    except subprocess.TimeoutExpired:
+        return "timed out"
     text = done.stdout + done.stderr
-    if done.returncode == 0 and "== " not in text:
-        passed += 1
-        print("ok   %s" % name)
-    else:
-        failed += 1
-        print("FAIL %s: exit %d\n%s" % (name, done.returncode, text[-6000:]))
-    sys.stdout.flush()
-print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
-sys.exit(1 if failed else 0)
+    return "" if done.returncode == 0 and "== " not in text else "exit %d\n%s" % (done.returncode, text[-6000:])
+
+
+def main():
+    build, words = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    names = [os.path.splitext(os.path.basename(p))[0] for p in glob.glob(os.path.join(HERE, "check_*.c"))]
+    names = sorted(n for n in names if n not in SLOW and (not words or any(w in n for w in words)))
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        for name, fault in zip(names, pool.map(run, [os.path.join(build, "tests", n) for n in names])):
+            print("FAIL %s: %s" % (name, fault) if fault else "ok   %s" % name, flush=True)
+            failed += bool(fault)
+    print("%d passed, %d failed, 0 skipped" % (len(names) - failed, failed))
+    return 1 if failed or not names else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
