@@ -234,6 +234,30 @@ def test_login_timeout_and_silent_handshake(build):
         bystander.finish()
 
 
+def test_login_timeout_of_a_busy_client(build):
+    """Neither one that always has the next command ready, nor one that takes its answers slowly, is kept longer."""
+    with Server(build, {"login_timeout": "2", "write_timeout": "20"}) as server:
+        for service, command in (("imap", b"a NOOP\r\n" * 50), ("pop3", b"CAPA\r\n" * 50)):
+            for reads in (True, False):
+                c = Client(server, service)
+                sender = threading.Thread(target=flood, args=(c, command))
+                sender.start()
+                started = time.monotonic()
+                if reads:
+                    assert c.ended(8), service
+                sender.join(8)
+                assert not sender.is_alive() and time.monotonic() - started < 6, "%s, reads: %s" % (service, reads)
+
+
+def flood(client, data):
+    end = time.monotonic() + 10
+    try:
+        while time.monotonic() < end:
+            client.send(data)
+    except OSError:
+        pass
+
+
 def test_dripping_client(build):
     """A byte a second: the command's deadline ends it, not the idle timeout."""
     with Server(build, {"command_timeout": "3", "login_timeout": "600", "min_transfer_rate": "100"}) as server:

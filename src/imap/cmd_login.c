@@ -43,6 +43,7 @@ logged_in(struct imap *im)
 {
     im->state = STATE_AUTH;
     im->bad_commands = 0;
+    stream_set_deadline(im->out, 0); /* login_timeout's */
     if (im->s->report != NULL)
         im->s->report(im->s, SESSION_ACTIVE, im->s->user, "LOGIN");
     return reply_okf(im, "[CAPABILITY %s] Logged in", imap_capabilities(im));

@@ -31,6 +31,13 @@ set_deadline(struct imap *im, int64_t at)
     stream_set_deadline(im->out, at);
 }
 
+/* Of reading. Before login, writing may take no longer than the login either. */
+static void
+end_deadline(struct imap *im)
+{
+    stream_set_deadline(im->out, im->state == STATE_NOT_AUTH ? im->login_deadline : 0);
+}
+
 static size_t
 line_max(const struct imap *im)
 {
@@ -69,7 +76,7 @@ imap_read_plain_line(struct imap *im)
 
     set_deadline(im, sys_monotonic_ms() + 1000LL * im->conf->command_timeout);
     err = read_line(im);
-    stream_set_deadline(im->out, 0);
+    end_deadline(im);
     return err;
 }
 
@@ -344,6 +351,6 @@ imap_read_command(struct imap *im, struct reply *reply)
     ok = read_parts(im, reply);
     if (im->logout)
         reply->kind = REPLY_NONE;
-    stream_set_deadline(im->out, 0);
+    end_deadline(im);
     return ok && !im->logout;
 }

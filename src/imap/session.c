@@ -58,12 +58,22 @@ greet(struct imap *im)
                   imap_capabilities(im), im->s->id);
 }
 
+/* A client that always has the next command ready is never waited for. */
+static bool
+login_too_late(struct imap *im)
+{
+    if (im->state != STATE_NOT_AUTH || sys_monotonic_ms() < im->login_deadline)
+        return false;
+    imap_bye(im, "Login took too long", "login timeout");
+    return true;
+}
+
 static bool
 wait_for_command(struct imap *im)
 {
     int64_t limit;
 
-    if (imap_stopping(im))
+    if (imap_stopping(im) || login_too_late(im))
         return false;
     if (stream_pending(im->out) > 0)
         return true;

@@ -44,6 +44,7 @@ enter(struct pop3 *p)
     }
     p->state = POP3_TRANSACTION;
     p->bad_commands = 0;
+    stream_set_deadline(p->out, 0); /* login_timeout's */
     stream_printf(p->out, "+OK Logged in, %u messages\r\n", maildrop_count(p->drop));
 }
 

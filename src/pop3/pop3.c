@@ -133,6 +133,11 @@ wait_for_command(struct pop3 *p)
     int64_t at;
     int result = 0;
 
+    if (login && sys_monotonic_ms() >= p->login_deadline) {
+        /* a client that always has the next command ready is never waited for */
+        pop3_end(p, "login timeout");
+        return false;
+    }
     if (!stopping(p) && stream_pending(p->out) > 0)
         return true;
     at = login ? p->login_deadline : sys_monotonic_ms() + 1000LL * p->conf->pop3_idle_timeout;
@@ -157,7 +162,8 @@ pop3_read_line(struct pop3 *p)
         at = p->login_deadline;
     stream_set_deadline(p->out, at);
     err = stream_read_line(p->out, &p->line, p->conf->login_max_line);
-    stream_set_deadline(p->out, 0);
+    /* before login, writing may take no longer than the login either */
+    stream_set_deadline(p->out, login ? p->login_deadline : 0);
     if (err == 0)
         return 0;
     if (err == ERR_LIMIT && stream_error(p->out) == 0)
