@@ -749,6 +749,124 @@ START_TEST(cache_of_a_message)
 }
 END_TEST
 
+/* What view_flags() knows against what the index says, message by message. */
+static void
+compare_flags(struct view *v, bool keywords)
+{
+    struct seq_range every = {1, UINT32_MAX};
+    struct seqset all = {.ranges = &every, .count = 1, .cap = 1};
+    struct view_batch *b = view_batch_new();
+    struct seqset_iter it = {0, 0};
+    struct view_flags f;
+    size_t at = 0;
+
+    ck_assert_int_eq(view_flags(v, keywords, &f), 0);
+    ck_assert_uint_eq(f.count, view_info(v)->exists);
+    ck_assert((f.keywords != NULL) == (keywords && f.count > 0));
+    for (;;) {
+        ck_assert_int_eq(view_read(v, &all, &it, 0, b), 0);
+        if (b->count == 0)
+            break;
+        for (size_t i = 0; i < b->count; i++, at++) {
+            const struct view_message *m = &b->items[i];
+
+            ck_assert_uint_eq(f.uids[at], m->m.uid);
+            ck_assert_uint_eq(f.flags[at], m->gone ? VIEW_FLAG_GONE : m->m.flags);
+            if (keywords && !m->gone)
+                ck_assert(f.keywords[at] == m->m.keywords);
+        }
+    }
+    ck_assert_uint_eq(at, f.count);
+    view_batch_free(&b);
+}
+
+static void
+take_expunges(struct view *v, bool expunge)
+{
+    struct view_changes c;
+
+    ck_assert_int_eq(view_sync(v, expunge, &c), 0);
+    view_changes_free(&c);
+}
+
+/* view_flags() follows: own STOREs, another session's, renames of another program, expunges
+   before and after they are told, new messages. */
+START_TEST(flags_in_memory_follow)
+{
+    const char *names[] = {"Work"};
+    struct flag_set work = {.keywords = names, .keywords_count = 1};
+    struct seqset s = uid_set("2,4");
+    struct view *v;
+    char name[32];
+
+    for (int i = 1; i <= 6; i++) {
+        snprintf(name, sizeof name, "%d.n:2,", i);
+        neighbour_put(store_dir, "cur", name, "Subject: x\n\nhello\n");
+    }
+    open_two(&v);
+    compare_flags(v, false);
+    ck_assert_int_eq(store_flags(v, "1:3", STORE_ADD, MSG_SEEN), 0);
+    compare_flags(v, false);
+    ck_assert_int_eq(store_flags(w, "2,5", STORE_REPLACE, MSG_FLAGGED), 0);
+    compare_flags(v, false);
+    compare_flags(v, true);
+    ck_assert_int_eq(view_store(w, &s, STORE_ADD, &work, UINT64_MAX, NULL, NULL, NULL), 0);
+    compare_flags(v, true);
+    neighbour_rename(store_dir, "cur/6.n:2,", "cur/6.n:2,RS");
+    settle();
+    take_expunges(v, true);
+    compare_flags(v, true);
+    ck_assert_int_eq(store_flags(w, "1,4", STORE_ADD, MSG_DELETED), 0);
+    ck_assert_int_eq(view_expunge(w, NULL, false, NULL), 0);
+    compare_flags(v, true); /* there, but gone */
+    append_some(2);
+    take_expunges(v, false);
+    compare_flags(v, true);
+    ck_assert_uint_eq(view_info(v)->exists, 8);
+    take_expunges(v, true);
+    ck_assert_uint_eq(view_info(v)->exists, 6);
+    compare_flags(v, true);
+    view_idle(v);
+    compare_flags(v, false);
+    seqset_free(&s);
+    close_two(&v);
+}
+END_TEST
+
+/* The same by chance: many changes between two looks, so that some are scattered, some in a
+   row, and some are beyond the change log. */
+START_TEST(flags_in_memory_follow_whatever_happens)
+{
+    static const unsigned flags[] = {MSG_SEEN, MSG_FLAGGED, MSG_DELETED, MSG_ANSWERED};
+    unsigned seed = 20;
+    struct view *v, *who;
+    char set[32];
+
+    append_some(150);
+    open_two(&v);
+    for (int i = 0; i < 400; i++) {
+        unsigned what = (unsigned)rand_r(&seed) % 16, uid = 1 + (unsigned)rand_r(&seed) % 200;
+
+        who = rand_r(&seed) % 2 ? v : w;
+        snprintf(set, sizeof set, "%u:%u", uid, uid + (what == 0 ? 40 : 0));
+        if (what < 12)
+            ck_assert_int_eq(store_flags(who, set, what % 3 ? STORE_ADD : STORE_REMOVE,
+                                         flags[rand_r(&seed) % 4]),
+                             0);
+        else if (what == 12 && rand_r(&seed) % 4 == 0)
+            ck_assert_int_eq(view_expunge(who, NULL, false, NULL), 0);
+        else if (what == 13)
+            append_some(1);
+        else if (what == 14)
+            take_expunges(who, rand_r(&seed) % 2);
+        else if (what == 15 || i % 100 == 99)
+            compare_flags(v, i > 200);
+    }
+    compare_flags(v, true);
+    close_two(&v);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -779,6 +897,8 @@ main(void)
     tcase_add_test(t, numbers_and_sets);
     tcase_add_test(t, batches);
     tcase_add_test(t, cache_of_a_message);
+    tcase_add_test(t, flags_in_memory_follow);
+    tcase_add_test(t, flags_in_memory_follow_whatever_happens);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -83,19 +83,13 @@ read_request(struct imap *im, struct request *rq)
 
 /* Sets that must hold anyway narrow the search down to their messages; they needn't be looked
    at again then. */
-static int
-find_candidates(struct imap *im, struct search_program *p, struct seqset *out)
+static void
+find_candidates(struct search_program *p, struct seqset *out)
 {
-    struct seqset all, narrower;
+    struct seqset narrower;
     struct search_key *k;
-    int err;
 
-    seqset_init(&all);
-    seqset_add(&all, 1, UINT32_MAX);
-    err = view_known_uids(im->view, &all, out);
-    seqset_free(&all);
-    if (err != 0)
-        return err;
+    seqset_add(out, 1, UINT32_MAX);
     for (k = p->root.children; k != NULL; k = k->next) {
         if (k->op != SEARCH_UIDS || k->negate)
             continue;
@@ -105,7 +99,6 @@ find_candidates(struct imap *im, struct search_program *p, struct seqset *out)
         *out = narrower;
         k->op = SEARCH_ALL;
     }
-    return 0;
 }
 
 static void
@@ -193,9 +186,8 @@ run(struct imap *im, const struct request *rq, struct search_program *p)
     seqset_init(&candidates);
     seqset_init(&uids);
     seqset_init(&seqs);
-    err = find_candidates(im, p, &candidates);
-    if (err == 0)
-        err = search_run(im, p, &candidates, &uids, im->parse.uid ? NULL : &seqs);
+    find_candidates(p, &candidates);
+    err = search_run(im, p, &candidates, &uids, im->parse.uid ? NULL : &seqs);
     if (err == 0) {
         answer(im, rq, im->parse.uid ? &uids : &seqs);
         if (rq->options & RETURN_SAVE)

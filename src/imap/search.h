@@ -76,7 +76,7 @@ int search_parse(struct imap *im, const struct token *t, const char *charset,
                  struct search_program *out);
 void search_program_free(struct search_program *p);
 
-/* Judges the messages of `candidates`, which are known to the view: those that match go into
+/* Judges the messages of the view whose UIDs are in `candidates`: those that match go into
    uids and, as numbers, into seqs (NULL: not needed), ascending. 0, a store error, ERR_TEMP
    when the server stops, ERR_EOF when the client has gone. */
 int search_run(struct imap *im, const struct search_program *p, const struct seqset *candidates,

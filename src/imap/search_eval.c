@@ -207,25 +207,103 @@ look_around(struct judge *j)
     return stream_error(j->im->out) != 0 ? ERR_EOF : 0;
 }
 
+/* Where the numbers of matches go; `open`: UIDs of those that aren't decided yet. */
+struct results {
+    struct seqset *uids, *seqs, *open;
+};
+
 static void
-add_match(const struct view_message *vm, struct seqset *uids, struct seqset *seqs)
+add_match(const struct results *r, uint32_t uid, uint32_t seq)
 {
-    seqset_add(uids, vm->m.uid, vm->m.uid);
-    if (seqs != NULL)
-        seqset_add(seqs, vm->seq, vm->seq);
+    seqset_add(r->uids, uid, uid);
+    if (r->seqs != NULL)
+        seqset_add(r->seqs, seq, seq);
 }
 
-/* By the index alone; `open` gets those it can't decide. */
+static void
+add_verdict(const struct results *r, enum verdict v, uint32_t uid, uint32_t seq)
+{
+    if (v == VERDICT_YES)
+        add_match(r, uid, seq);
+    else if (v == VERDICT_OPEN)
+        seqset_add(r->open, uid, uid);
+}
+
+/* What the keys of LEVEL_INDEX look at. */
+enum { NEEDS_KEYWORDS = 1, NEEDS_NUMBERS = 2, NEEDS_RECORD = 4 };
+
+static unsigned
+needs(const struct search_key *k)
+{
+    unsigned n = 0;
+
+    if (k->op <= SEARCH_OR)
+        for (k = k->children; k != NULL; k = k->next)
+            n |= needs(k);
+    else if (k->op == SEARCH_FLAG && k->keywords != 0)
+        n = NEEDS_KEYWORDS;
+    else if (k->op == SEARCH_UIDS || k->op == SEARCH_RECENT)
+        n = NEEDS_NUMBERS;
+    else if (k->op >= SEARCH_BEFORE && k->level == LEVEL_INDEX)
+        n = NEEDS_RECORD;
+    return n;
+}
+
+/* Of a message whose flags are all that is needed. */
+static enum verdict
+judge_flags(struct judge *j, struct view_message *vm, const struct view_flags *known, size_t i)
+{
+    vm->m.uid = known->uids[i];
+    vm->m.flags = known->flags[i];
+    vm->m.keywords = known->keywords != NULL ? known->keywords[i] : 0;
+    vm->recent = view_is_recent(j->im->view, vm->m.uid);
+    return judge(j, &j->p->root);
+}
+
+/* Without a look at the index, but for what changed since the last time. A program that knows
+   nothing but system flags is a function of one octet: it's judged for each of their 64
+   combinations, and each message costs a look into that table. */
 static int
-first_pass(struct judge *j, const struct seqset *candidates, struct seqset *uids,
-           struct seqset *seqs, struct seqset *open)
+pass_by_flags(struct judge *j, unsigned needed, const struct seqset *candidates,
+              const struct results *r)
+{
+    enum verdict by_flags[VIEW_FLAG_GONE];
+    struct view_message vm = {.seq = 1};
+    struct view_flags known;
+    size_t at = 0;
+    int err = view_flags(j->im->view, (needed & NEEDS_KEYWORDS) != 0, &known);
+
+    if (err != 0)
+        return err;
+    j->vm = &vm;
+    for (unsigned flags = 0; flags < VIEW_FLAG_GONE; flags++) {
+        vm.m.flags = (uint8_t)flags;
+        by_flags[flags] = judge(j, &j->p->root);
+    }
+    for (size_t i = 0; i < candidates->count; i++) {
+        const struct seq_range *range = &candidates->ranges[i];
+
+        while (at < known.count && known.uids[at] < range->first)
+            at++;
+        for (; at < known.count && known.uids[at] <= range->last; at++) {
+            if ((known.flags[at] & VIEW_FLAG_GONE) != 0)
+                continue;
+            add_verdict(
+                r, needed == 0 ? by_flags[known.flags[at]] : judge_flags(j, &vm, &known, at),
+                known.uids[at], (uint32_t)at + 1);
+        }
+    }
+    j->vm = NULL;
+    return 0;
+}
+
+static int
+pass_by_records(struct judge *j, const struct seqset *candidates, const struct results *r)
 {
     struct view_batch *b = j->im->batch;
     struct seqset_iter it = {0};
-    enum verdict v;
     int err;
 
-    j->level = LEVEL_INDEX;
     for (;;) {
         err = view_read(j->im->view, candidates, &it, j->p->needs_size ? WANT_CRLF_SIZE : 0, b);
         if (err != 0 || b->count == 0)
@@ -234,11 +312,7 @@ first_pass(struct judge *j, const struct seqset *candidates, struct seqset *uids
             j->vm = &b->items[i];
             if (j->vm->gone || j->vm->seq == 0)
                 continue;
-            v = judge(j, &j->p->root);
-            if (v == VERDICT_YES)
-                add_match(j->vm, uids, seqs);
-            else if (v == VERDICT_OPEN)
-                seqset_add(open, j->vm->m.uid, j->vm->m.uid);
+            add_verdict(r, judge(j, &j->p->root), j->vm->m.uid, j->vm->seq);
         }
         err = look_around(j);
         if (err != 0)
@@ -246,9 +320,20 @@ first_pass(struct judge *j, const struct seqset *candidates, struct seqset *uids
     }
 }
 
+/* By the index alone. */
 static int
-second_pass(struct judge *j, const struct seqset *open, struct seqset *uids,
-            struct seqset *seqs)
+first_pass(struct judge *j, const struct seqset *candidates, const struct results *r)
+{
+    unsigned needed = needs(&j->p->root);
+
+    j->level = LEVEL_INDEX;
+    if ((needed & NEEDS_RECORD) != 0)
+        return pass_by_records(j, candidates, r);
+    return pass_by_flags(j, needed, candidates, r);
+}
+
+static int
+second_pass(struct judge *j, const struct seqset *open, const struct results *r)
 {
     struct view_batch *b = j->im->batch;
     struct seqset_iter it = {0};
@@ -257,6 +342,8 @@ second_pass(struct judge *j, const struct seqset *open, struct seqset *uids,
     int err;
 
     j->total = seqset_size(open);
+    if (j->total > view_info(j->im->view)->exists)
+        j->total = view_info(j->im->view)->exists;
     j->noticed = sys_monotonic_ms();
     for (;;) {
         err = view_read(j->im->view, open, &it, want, b);
@@ -268,7 +355,7 @@ second_pass(struct judge *j, const struct seqset *open, struct seqset *uids,
             if (j->vm->gone || j->vm->seq == 0)
                 continue;
             if (judge_fully(j))
-                add_match(j->vm, uids, seqs);
+                add_match(r, j->vm->m.uid, j->vm->seq);
             if (j->level == LEVEL_TEXT)
                 err = look_around(j); /* each of these may be long */
         }
@@ -283,6 +370,8 @@ both_passes(struct judge *j, const struct seqset *candidates, struct seqset *uid
             struct seqset *seqs)
 {
     struct seqset open, found[2], numbers[2];
+    struct results first = {&found[0], seqs != NULL ? &numbers[0] : NULL, &open};
+    struct results second = {&found[1], seqs != NULL ? &numbers[1] : NULL, NULL};
     int err;
 
     seqset_init(&open);
@@ -290,9 +379,9 @@ both_passes(struct judge *j, const struct seqset *candidates, struct seqset *uid
         seqset_init(&found[i]);
         seqset_init(&numbers[i]);
     }
-    err = first_pass(j, candidates, &found[0], seqs != NULL ? &numbers[0] : NULL, &open);
+    err = first_pass(j, candidates, &first);
     if (err == 0)
-        err = second_pass(j, &open, &found[1], seqs != NULL ? &numbers[1] : NULL);
+        err = second_pass(j, &open, &second);
     if (err == 0) {
         seqset_unite(&found[0], &found[1], uids);
         if (seqs != NULL)
@@ -311,21 +400,19 @@ search_run(struct imap *im, const struct search_program *p, const struct seqset 
            struct seqset *uids, struct seqset *seqs)
 {
     struct judge j = {.im = im, .p = p, .now = sys_now(), .scratch = BUF_INIT(SCRATCH_MAX)};
+    const struct results r = {uids, seqs, NULL};
     const unsigned by_index = 1u << LEVEL_INDEX;
-    struct seqset unused;
     int err;
 
     if (im->batch == NULL)
         im->batch = view_batch_new();
     j.noticed = sys_monotonic_ms();
-    seqset_init(&unused);
     if ((p->levels & ~by_index) == 0)
-        err = first_pass(&j, candidates, uids, seqs, &unused);
+        err = first_pass(&j, candidates, &r);
     else if ((p->levels & by_index) == 0)
-        err = second_pass(&j, candidates, uids, seqs);
+        err = second_pass(&j, candidates, &r);
     else
         err = both_passes(&j, candidates, uids, seqs);
-    seqset_free(&unused);
     buf_free(&j.scratch);
     view_cache_flush(im->view);
     return err;

@@ -51,7 +51,7 @@ rest(struct imap *im)
     buf_free(&im->line);
     if (im->view != NULL) {
         fetch_memo_free(&im->memo);
-        view_cache_flush(im->view);
+        view_idle(im->view);
     }
     stream_trim(im->out);
     if (im->s->account != NULL)

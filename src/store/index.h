@@ -134,6 +134,10 @@ int index_message_get(struct index *ix, uint32_t mailbox, uint32_t uid,
 typedef int index_message_fn(void *ctx, const struct index_message *m);
 int index_message_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
                        index_message_fn *fn, void *ctx);
+/* Only flags and keywords, in a third of the time. */
+typedef int index_flags_fn(void *ctx, uint32_t uid, unsigned flags, uint64_t keywords);
+int index_message_flags(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
+                        index_flags_fn *fn, void *ctx);
 /* Only the UIDs, quickest: appends to *uids (malloc, grown by mem_reallocarray), *count, *cap.
  */
 int index_message_uids(struct index *ix, uint32_t mailbox, uint32_t **uids, size_t *count,

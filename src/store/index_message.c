@@ -219,6 +219,44 @@ index_message_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t 
                    each_message, &e);
 }
 
+struct each_flags {
+    struct index *ix;
+    index_flags_fn *fn;
+    void *ctx;
+};
+
+static int
+each_flags(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct each_flags *e = ctx;
+    uint64_t keywords;
+    unsigned flags;
+
+    if (key.len != KEY_MESSAGE_SIZE || message_decode_flags(value, &flags, &keywords) != 0)
+        return ix_corrupt(e->ix, "a message's record");
+    return e->fn(e->ctx, be32_read((const unsigned char *)key.p + 4), flags, keywords);
+}
+
+int
+index_message_flags(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
+                    index_flags_fn *fn, void *ctx)
+{
+    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
+    struct each_flags e = {ix, fn, ctx};
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    if (first == 0) /* the anchor is no message */
+        first = 1;
+    if (first > last)
+        return 0;
+    key_message(from, mailbox, first);
+    key_message(to, mailbox, last);
+    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
+                   each_flags, &e);
+}
+
 struct uid_list {
     uint32_t **uids;
     size_t *count, *cap;

@@ -449,6 +449,28 @@ message_decode(struct kv_slice s, uint32_t uid, struct index_message *m)
     return finished(&r);
 }
 
+int
+message_decode_flags(struct kv_slice s, unsigned *flags, uint64_t *keywords)
+{
+    struct reader r = record_reader(s);
+    unsigned bits;
+
+    if (get_octet(&r) != RECORD_VERSION)
+        return ERR_CORRUPT;
+    *flags = get_octet(&r);
+    bits = get_octet(&r);
+    *keywords = 0;
+    if ((bits & BIT_KEYWORDS) != 0) {
+        (void)get_modseq(&r);
+        (void)get_signed(&r);
+        (void)get_signed(&r);
+        *keywords = get_number(&r);
+    }
+    if (r.bad || (bits & ~BIT_ALL) != 0 || (*flags & ~(MSG_FLAGS | MSG_PASSED)) != 0)
+        return ERR_CORRUPT;
+    return 0;
+}
+
 void
 anchor_encode(struct buf *out, const char *name, const struct index_mailbox *row)
 {

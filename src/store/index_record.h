@@ -47,6 +47,8 @@ int row_decode(struct kv_slice s, struct index_mailbox *row);
 void message_encode(struct buf *out, const struct index_message *m);
 /* uid comes from the key. */
 int message_decode(struct kv_slice s, uint32_t uid, struct index_message *m);
+/* Reads no further than the keywords; the check sum speaks for the rest. */
+int message_decode_flags(struct kv_slice s, unsigned *flags, uint64_t *keywords);
 
 /* The anchor of a mailbox in messages.db (uid 0): what's needed to keep the UIDs when
    mailboxes.db is lost. */

@@ -167,6 +167,7 @@ view_close(struct view **v)
     mailbox_close(&(*v)->m);
     free((*v)->uids);
     free((*v)->own);
+    view_flags_forget(*v);
     seqset_free(&(*v)->gone);
     seqset_free(&(*v)->recent);
     seqset_free(&(*v)->report);

@@ -95,6 +95,23 @@ void view_batch_free(struct view_batch **b);
 int view_read(struct view *v, const struct seqset *uids, struct seqset_iter *it, unsigned want,
               struct view_batch *batch);
 
+/*
+ * The flags of every message, without reading one record of the index twice: kept in the view,
+ * brought up to date here from what changed since. By sequence number - 1. `keywords` is NULL
+ * unless asked for. Valid until the next call for this view.
+ */
+#define VIEW_FLAG_GONE 0x80u /* besides MSG_*: expunged, not told yet */
+struct view_flags {
+    size_t count;
+    const uint32_t *uids;
+    const uint8_t *flags;
+    const uint64_t *keywords;
+};
+int view_flags(struct view *v, bool keywords, struct view_flags *out);
+
+/* Gives back what can be had again: a session that is quiet for long keeps little. */
+void view_idle(struct view *v);
+
 /* Opens the file of a message; finds it again by base name if another program renamed it.
  * ERR_GONE. */
 int view_message_open(struct view *v, const struct index_message *m, struct message **out);

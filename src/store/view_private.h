@@ -14,6 +14,14 @@
 /* Searches for renamed files in one command: each reads a directory. */
 #define VIEW_FINDS_MAX 64
 
+/* view_flags(): what is known of the first `count` messages, as of `modseq`. */
+struct flag_array {
+    size_t count, cap;
+    uint64_t modseq;
+    uint8_t *flags;
+    uint64_t *keywords; /* NULL: nobody asked for them yet */
+};
+
 struct view {
     struct account *a;
     struct mailbox *m;
@@ -33,6 +41,8 @@ struct view {
     struct seqset report; /* UIDs whose flags the next sync must report */
     uint64_t *own;        /* mod-sequences of this session's own STOREs behind modseq */
     size_t own_count, own_cap;
+
+    struct flag_array flags_known;
 
     struct buf cache; /* entries that wait for view_cache_flush() */
 
@@ -57,6 +67,9 @@ int view_take_recent(struct view *v);
 /* scan_sync() with the flags that this view's kind asks for. Locked. */
 int view_scan(struct view *v);
 
+/* view_flags.c: v->gone is about to leave v->uids. */
+void view_flags_leave(struct view *v);
+void view_flags_forget(struct view *v);
 /* view_read() without WANT_CRLF_SIZE, locked. */
 int view_read_locked(struct view *v, const struct seqset *uids, struct seqset_iter *it,
                      unsigned want, struct view_batch *batch);

@@ -179,6 +179,7 @@ tell_expunged(struct view *v, struct view_changes *out)
     uint64_t max = seqset_size(&v->gone);
     size_t from, to, n = 0;
 
+    view_flags_leave(v);
     out->expunged = mem_reallocarray(NULL, (size_t)max + 1, sizeof *out->expunged);
     out->expunged_uids = mem_reallocarray(NULL, (size_t)max + 1, sizeof *out->expunged_uids);
     from = to = v->gone.count > 0 ? view_lower_bound(v, v->gone.ranges[0].first) : v->count;
