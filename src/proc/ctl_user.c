@@ -280,7 +280,7 @@ show(const struct conf *conf, const struct user *u)
         printf("mail      %s\n", path);
     free(path);
     if (u->quota[0] != '\0')
-        printf("quota     %s\n", u->quota);
+        printf("quota     %s, not applied by this version\n", u->quota);
     if (u->allow_nets[0] != '\0')
         printf("from      %s\n", u->allow_nets);
     return !denied && !u->nologin && (u->imap || u->pop3);
