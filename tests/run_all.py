@@ -159,6 +159,8 @@ SUITES = [
     ("distcheck", suite_distcheck),
     ("imap", suite_script("tests/imap/run.py")),
     ("imap-sanitizers", suite_script("tests/imap/run.py", "build-asan")),
+    ("pop3", suite_script("tests/pop3/run.py")),
+    ("pop3-sanitizers", suite_script("tests/pop3/run.py", "build-asan")),
     ("proc", suite_script("tests/proc/server.py")),
     ("mansioctl", suite_script("tests/proc/ctl.py")),
     ("content", suite_script("tests/content.py")),
