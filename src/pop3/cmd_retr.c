@@ -10,34 +10,18 @@
 #include "pop3/dotstuff.h"
 #include "pop3/pop3_session.h"
 
-/* Does the file end with a line end? If not, one is added on the wire, and counted. */
-static int
-ends_in_line(struct message *m, bool *yes)
-{
-    uint64_t size = message_size(m);
-    struct source *src;
-    ssize_t got;
-    char last;
-
-    *yes = true;
-    if (size == 0)
-        return 0;
-    src = message_source(m, size - 1, 1);
-    got = src->read(src, &last, 1);
-    if (got < 0)
-        return (int)got;
-    *yes = got == 1 && last == '\n';
-    return 0;
-}
-
-/* How many octets RETR sends, byte-stuffing and the final dot not counted. */
+/*
+ * How many octets the message has on the wire: what STAT and LIST say of it too. RFC 1939 11
+ * counts the message's own octets, each line end as two. Byte-stuffing isn't counted, nor is
+ * what ends the answer. If the last line has no end, the CRLF that is sent behind it is the first
+ * of the five octets "CRLF.CRLF" (RFC 1939 3), and none of the message's.
+ */
 static int
 wire_octets(struct pop3 *p, uint32_t n, struct message *m, uint64_t *octets)
 {
     const struct index_message *row;
     uint64_t known = MDNAME_SIZE_UNKNOWN;
     int64_t size;
-    bool whole;
     int err;
 
     err = maildrop_find(p->drop, n, &row);
@@ -48,10 +32,7 @@ wire_octets(struct pop3 *p, uint32_t n, struct message *m, uint64_t *octets)
     size = message_wire_size(m, 0, message_size(m), known, 0, UINT64_MAX);
     if (size < 0)
         return (int)size;
-    err = ends_in_line(m, &whole);
-    if (err < 0)
-        return err;
-    *octets = (uint64_t)size + (whole ? 0 : 2);
+    *octets = (uint64_t)size;
     maildrop_set_size(p->drop, n, *octets);
     return 0;
 }
