@@ -360,6 +360,71 @@ START_TEST(twins_are_both_kept)
 }
 END_TEST
 
+static bool
+text_is(uint32_t uid, const char *text)
+{
+    size_t len;
+    char *found = message_text(v, uid, &len);
+    bool same = found != NULL && strcmp(found, text) == 0;
+
+    free(found);
+    return same;
+}
+
+/* A file comes to new/ whose name a message in cur/ has already (a backup put back, a copy): it
+   must not replace that message, nor take its UID. */
+START_TEST(twin_of_a_known_message_takes_nothing)
+{
+    unsigned set = _i == 0 ? 0 : MSG_SEEN;
+    uint32_t uid;
+    int i;
+
+    log_hook = ignore_log;
+    neighbour_put(store_dir, "new", "1.a", "first\r\n");
+    open_inbox(0);
+    ck_assert_uint_eq(view_info(v)->exists, 1);
+    if (set != 0)
+        ck_assert_int_eq(store_flags(v, "1", STORE_ADD, set), 0);
+    settle();
+    sync_quietly(v);
+    neighbour_put(store_dir, "new", "1.a", "second\r\n");
+    for (i = 0; i < 3; i++) {
+        sync_quietly(v);
+        ck_assert(text_is(1, "first\r\n"));
+        if (set != 0) /* onto the other's name */
+            ck_assert_int_eq(store_flags(v, "1:9", i % 2 == 0 ? STORE_ADD : STORE_REMOVE, set),
+                             0);
+        settle();
+    }
+    ck_assert_uint_eq(view_info(v)->exists, 2);
+    ck_assert_int_eq(files_in(store_dir, "cur") + files_in(store_dir, "new"), 2);
+    uid = view_info(v)->uidnext - 1;
+    ck_assert(text_is(uid, "second\r\n"));
+    ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+    log_hook = NULL;
+}
+END_TEST
+
+/* Another program that moves by link() and unlink(): one message, whenever it's looked at. */
+START_TEST(one_file_under_two_names_is_one_message)
+{
+    char from[300], to[300];
+
+    log_hook = ignore_log;
+    neighbour_put(store_dir, "new", "1.a", "first\r\n");
+    open_inbox(VIEW_READONLY);
+    snprintf(from, sizeof from, "%s/new/1.a", store_dir);
+    snprintf(to, sizeof to, "%s/cur/1.a:2,S", store_dir);
+    ck_assert_int_eq(link(from, to), 0);
+    sync_quietly(v);
+    (void)unlink(from);
+    settle();
+    expect_soon("1S");
+    ck_assert_int_eq(files_in(store_dir, "cur") + files_in(store_dir, "new"), 1);
+    log_hook = NULL;
+}
+END_TEST
+
 /* The index is lost: UIDVALIDITY rises, and what the names and files say is still there. */
 START_TEST(lost_index_is_made_anew)
 {
@@ -742,6 +807,8 @@ main(void)
     tcase_add_test(t, future_mtimes_do_not_stop_scanning);
     tcase_add_test(t, odd_names_hide_nothing);
     tcase_add_test(t, twins_are_both_kept);
+    tcase_add_loop_test(t, twin_of_a_known_message_takes_nothing, 0, 2);
+    tcase_add_test(t, one_file_under_two_names_is_one_message);
     tcase_add_test(t, lost_index_is_made_anew);
     tcase_add_test(t, keywords_of_letters);
     tcase_add_test(t, many_messages_are_taken_in_pieces);

@@ -213,6 +213,21 @@ maildir_open_message(int fd, bool in_new, const char *name, int *file, struct st
 }
 
 int
+maildir_move(int from_fd, const char *from, int to_fd, const char *to)
+{
+    if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+        return -1;
+    /* a file system that can't (NFS): with a gap in between, but names are hardly ever equal */
+    if (faccessat(to_fd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return renameat(from_fd, from, to_fd, to);
+}
+
+int
 maildir_tmp_create(int fd, char name[MDNAME_MAX + 1], int *file)
 {
     char path[MAILDIR_PATH_MAX];

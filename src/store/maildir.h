@@ -45,6 +45,9 @@ int maildir_find(int fd, const char *base, size_t base_len, char name[MDNAME_MAX
 /* Opens a message for reading. ERR_NOENT, ERR_IO (not a regular file), ERR_SHORT ... */
 int maildir_open_message(int fd, bool in_new, const char *name, int *file, struct stat *st);
 
+/* rename() of a message's file that replaces nothing: -1 with EEXIST if `to` is there. */
+int maildir_move(int from_fd, const char *from, int to_fd, const char *to);
+
 /* A new file in tmp/, written and read by its owner only. *name: what it's called there. */
 int maildir_tmp_create(int fd, char name[MDNAME_MAX + 1], int *file);
 void maildir_tmp_remove(int fd, const char *name);

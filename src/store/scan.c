@@ -190,7 +190,7 @@ read_and_merge(struct scan *s, bool *stable)
     s->left_in_new = false;
     err = read_all(s, stable);
     if (err == 0 && s->table.twins > 0)
-        scan_resolve_twins(s);
+        err = scan_resolve_twins(s);
     if (err == 0)
         err = index_message_each(s->m->a->ix, s->m->row.id, 1, UINT32_MAX, merge_message, s);
     return err;

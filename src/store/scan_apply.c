@@ -15,7 +15,8 @@
 #include "store/keywords.h"
 #include "store/scan_private.h"
 
-#define PIECE 8192 /* changes of one transaction */
+#define PIECE            8192 /* changes of one transaction */
+#define TWIN_COMPARISONS (UINT64_C(1) << 24)
 
 static int
 begin(struct scan *s)
@@ -56,16 +57,32 @@ changed(struct scan *s)
 }
 
 static bool
-exists(struct scan *s, const struct scan_entry *e)
+look(struct scan *s, const struct scan_entry *e, struct stat *st)
 {
     char path[MAILDIR_PATH_MAX];
-    struct stat st;
 
     maildir_path(path, e->in_new, s->table.names + e->name);
-    return fstatat(s->m->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(s->m->fd, path, st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Two files with one base name: the second gets a new name, so that both can be read. */
+static void
+swap_names(struct scan_entry *a, struct scan_entry *b)
+{
+    struct scan_entry old = *a;
+
+    a->name = b->name;
+    a->in_new = b->in_new;
+    b->name = old.name;
+    b->in_new = old.in_new;
+}
+
+/*
+ * Two files with one base name (a backup put back, a copy made by hand). The one that the index
+ * has under just that name stays what it is: a UID must not come to mean the other. Where the
+ * index knows both, that's the lower UID. The other gets a new name, and with it a new UID, so
+ * that both can be read. Two names of one file are a message that another program is moving by
+ * link() and unlink(): the name in new/ goes.
+ */
 static void
 rename_twin(struct scan *s, struct scan_entry *e)
 {
@@ -80,37 +97,103 @@ rename_twin(struct scan *s, struct scan_entry *e)
         return;
     maildir_path(from, e->in_new, s->table.names + e->name);
     maildir_path(to, e->in_new, name);
-    if (renameat(s->m->fd, from, s->m->fd, to) == 0)
+    if (maildir_move(s->m->fd, from, s->m->fd, to) == 0)
         log_warn("%s: two files have the name %s: renamed one to %s", s->m->name, from + 4,
                  to + 4);
 }
 
-void
+static void
+remove_link(struct scan *s, const struct scan_entry *e)
+{
+    char path[MAILDIR_PATH_MAX];
+
+    maildir_path(path, true, s->table.names + e->name);
+    (void)unlinkat(s->m->fd, path, 0);
+}
+
+struct owners {
+    struct scan *s;
+    uint32_t *twins; /* entries */
+    uint32_t count;
+    uint64_t left; /* comparisons */
+};
+
+/* A message of the index one of whose twins has exactly its name: that one comes first. */
+static int
+find_owner(void *ctx, const struct index_message *m)
+{
+    struct owners *o = ctx;
+    struct scan_table *t = &o->s->table;
+    uint32_t at = scan_table_find(t, m->name, maildir_base_len(m->name)), i;
+    struct scan_entry *e;
+
+    if (at == SCAN_NONE || t->items[at].owned ||
+        (t->items[at].in_new == m->in_new && strcmp(scan_table_name(t, at), m->name) == 0)) {
+        if (at != SCAN_NONE)
+            t->items[at].owned = true;
+        return 0;
+    }
+    for (i = 0; i < o->count && o->left > 0; i++, o->left--) {
+        e = &t->items[o->twins[i]];
+        if (e->in_new != m->in_new || strcmp(t->names + e->name, m->name) != 0)
+            continue;
+        swap_names(&t->items[at], e);
+        t->items[at].owned = true;
+        break;
+    }
+    return 0;
+}
+
+static int
+find_owners(struct scan *s)
+{
+    struct owners o = {.s = s, .left = TWIN_COMPARISONS};
+    uint32_t i;
+    int err;
+
+    o.twins = mem_reallocarray(NULL, s->table.twins, sizeof *o.twins);
+    for (i = 0; i < s->table.count; i++) {
+        if (s->table.items[i].twin && o.count < s->table.twins)
+            o.twins[o.count++] = i;
+    }
+    err = index_message_each(s->m->a->ix, s->m->row.id, 1, UINT32_MAX, find_owner, &o);
+    free(o.twins);
+    return err;
+}
+
+int
 scan_resolve_twins(struct scan *s)
 {
     struct scan_entry *e, *first;
+    struct stat st, first_st;
     uint32_t i, at;
+    int err = find_owners(s);
 
-    for (i = 0; i < s->table.count; i++) {
+    for (i = 0; err == 0 && i < s->table.count; i++) {
         e = &s->table.items[i];
         if (!e->twin)
             continue;
         s->again = true; /* the directory isn't as we read it */
         at = scan_table_find(&s->table, s->table.names + e->name, e->base_len);
-        if (at == SCAN_NONE || !exists(s, e))
+        if (at == SCAN_NONE || !look(s, e, &st))
             continue;
         first = &s->table.items[at];
-        if (exists(s, first)) {
+        if (!look(s, first, &first_st)) {
+            swap_names(first, e);
+        } else if (st.st_ino != first_st.st_ino || st.st_dev != first_st.st_dev) {
             rename_twin(s, e);
-        } else {
-            first->name = e->name;
-            first->in_new = e->in_new;
+        } else if (e->in_new || first->in_new) {
+            if (first->in_new)
+                swap_names(first, e);
+            remove_link(s, e);
         }
     }
+    return err;
 }
 
 /* Moves a file from new/ to cur/: `name` becomes what it's called there. ERR_NOENT: it went
-   away. Any other error: it stays (a Maildir that can't be written to). */
+   away, or can't go there yet. Any other error: it stays (a Maildir that can't be written to).
+ */
 static int
 move_to_cur(struct scan *s, char name[MDNAME_MAX + 1])
 {
@@ -122,8 +205,8 @@ move_to_cur(struct scan *s, char name[MDNAME_MAX + 1])
         snprintf(target, sizeof target, "%s", name);
     maildir_path(from, true, name);
     maildir_path(to, false, target);
-    if (renameat(s->m->fd, from, s->m->fd, to) != 0) {
-        if (errno == ENOENT) {
+    if (maildir_move(s->m->fd, from, s->m->fd, to) != 0) {
+        if (errno == ENOENT || errno == EEXIST) { /* EEXIST: a twin, for the full scan */
             s->again = true;
             return ERR_NOENT;
         }

@@ -45,7 +45,7 @@ struct scan {
 void scan_add_known(struct scan *s, uint32_t uid, uint32_t entry);
 /* Entries with the same base name: drops the ones that were just renamed, and gives a real
  * second file a name of its own. */
-void scan_resolve_twins(struct scan *s);
+int scan_resolve_twins(struct scan *s);
 /* Writes known, gone and all unmatched entries into the index; leaves a transaction open when
    there's something left to commit. */
 int scan_apply(struct scan *s);

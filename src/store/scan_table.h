@@ -18,6 +18,7 @@ struct scan_entry {
     uint8_t base_len;
     bool in_new;  /* found in new/ */
     bool matched; /* the index knows this message */
+    bool owned;   /* the index has just this name (looked at only among twins) */
     bool twin;    /* another entry has the same base name */
 };
 

@@ -77,7 +77,17 @@ rename_file(struct job *j, const struct index_message *old, struct index_message
         return 0;
     maildir_path(from, old->in_new, old->name);
     maildir_path(to, false, now->name);
-    if (renameat(j->v->m->fd, from, j->v->m->fd, to) != 0) {
+    err = maildir_move(j->v->m->fd, from, j->v->m->fd, to);
+    if (err != 0 && errno == EEXIST) { /* another file has that base name, and these flags */
+        err = mdname_new(old->size, old->crlf_size, base);
+        if (err == 0)
+            err = mdname_build(base, strlen(base), now->flags, letters, "", now->name);
+        if (err < 0)
+            return err;
+        maildir_path(to, false, now->name);
+        err = maildir_move(j->v->m->fd, from, j->v->m->fd, to);
+    }
+    if (err != 0) {
         if (errno == ENOENT)
             return ERR_NOENT;
         log_error("cannot rename %s: %s", from, strerror(errno));
