@@ -175,8 +175,11 @@ rename_noted(struct account *a, const struct name_list *names, const char *from,
     err = maildir_write_file(a->root, ACCOUNT_PENDING, b.data, b.len);
     buf_free(&b);
     sys_step("rename:pending");
-    if (err < 0)
+    if (err <
+        0) { /* it may be there all the same: the client is told NO, so nobody must finish it */
+        end_pending(a);
         return err;
+    }
     err = folders_move(a, from, to);
     if (err < 0)
         undo_dirs(a, names, from, to);
