@@ -349,8 +349,24 @@ def play_file(build, service, path, words, results):
         server.terminated = False
         for user, test in users:
             results.run(base + ": " + test.name, Play(server, service, user, test.lines).run)
-        if (server.process.poll() is not None and not server.terminated) or "panic" in server.log():
-            results.run(base + ": server is well", lambda: (_ for _ in ()).throw(AssertionError(server.tail())))
+        complaint = complaints(server)
+        if complaint:
+            results.run(base + ": server is well", fail, complaint)
+
+
+def complaints(server):
+    """Ends the server. What shows that it wasn't well: an early end, a panic, a sanitizer's report."""
+    died = server.process.poll() is not None and not server.terminated
+    server.stop()
+    with open(os.path.join(server.dir, "stderr"), errors="replace") as f:
+        text = f.read()
+    if died or "panic" in server.log():
+        return server.tail()
+    return text if "Sanitizer" in text or "runtime error:" in text else None
+
+
+def fail(text):
+    raise AssertionError(text)
 
 
 def main(program, service):
