@@ -71,6 +71,12 @@ START_TEST(sizes_are_taken_only_when_well_formed)
     ck_assert_int_eq(mdname_parse("a,S=0,X=1,W=0:2,S", &m), 0);
     ck_assert_uint_eq(m.size, 0);
     ck_assert_uint_eq(m.crlf_size, 0);
+    ck_assert_int_eq(mdname_parse("a,S=5,W=10", &m), 0);
+    ck_assert_uint_eq(m.crlf_size, 10);
+    ck_assert_int_eq(mdname_parse("a,S=5,W=11", &m), 0); /* can't be */
+    ck_assert_uint_eq(m.crlf_size, MDNAME_SIZE_UNKNOWN);
+    ck_assert_int_eq(mdname_parse("a,S=5,W=4", &m), 0);
+    ck_assert_uint_eq(m.crlf_size, MDNAME_SIZE_UNKNOWN);
     ck_assert_int_eq(mdname_parse("a:2,S,S=5", &m), 0); /* in the info it's no size */
     ck_assert_uint_eq(m.size, MDNAME_SIZE_UNKNOWN);
 }

@@ -113,6 +113,10 @@ mdname_parse(const char *name, struct mdname *out)
         return ERR_SYNTAX;
     out->size = read_size(name, out->base_len, 'S');
     out->crlf_size = read_size(name, out->base_len, 'W');
+    /* each octet may be a line end that gets a CR; what can't be is no size */
+    if (out->size != MDNAME_SIZE_UNKNOWN && out->crlf_size != MDNAME_SIZE_UNKNOWN &&
+        (out->crlf_size < out->size || out->crlf_size - out->size > out->size))
+        out->crlf_size = MDNAME_SIZE_UNKNOWN;
     out->flags = 0;
     out->keywords = 0;
     out->has_info = info != NULL;

@@ -42,6 +42,7 @@ cmd_idle(struct imap *im)
     int watch = im->view != NULL ? view_watch_begin(im->view) : -1, err = 0;
     bool over;
 
+    fetch_memo_free(&im->memo); /* and its open file */
     stream_puts(im->out, "+ idling\r\n");
     imap_report(im, SESSION_IDLE, im->command->name);
     over = !idle(im, watch);

@@ -5,7 +5,8 @@
  * as a literal. Small ranges are converted into memory first, so their literal is exact
  * whatever a file's name says about its size. Large ones go straight from the file to the
  * stream; if the file then turns out shorter or longer than announced, the connection ends: the
- * client would take the next response for the message's rest.
+ * client would take the next response for the message's rest. What another program wrote into
+ * the name isn't believed a second time then: the next FETCH measures the file.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,16 @@ write_literal_size(struct fetch *f, uint64_t n)
     buf_add(&f->out, "}\r\n", 3);
 }
 
+/* The range should have ended before octet `end` of the wire. Does it go on? */
+static bool
+goes_on(struct fetch *f, struct message *msg, const struct range *r, uint64_t end)
+{
+    struct buf_sink sink = {{buf_sink_write}, &f->scratch};
+
+    buf_reset(&f->scratch);
+    return end == r->crlf && message_send(msg, r->off, r->len, end, 1, &sink.sink) == 1;
+}
+
 static int
 send_large(struct fetch *f, struct message *msg, const struct range *r, uint64_t skip,
            uint64_t count)
@@ -260,11 +271,13 @@ send_large(struct fetch *f, struct message *msg, const struct range *r, uint64_t
     write_literal_size(f, (uint64_t)size);
     fetch_flush(f);
     sent = message_send(msg, r->off, r->len, skip, (uint64_t)size, stream_sink(f->im->out));
-    if (sent == size || stream_error(f->im->out) != 0)
+    if (stream_error(f->im->out) != 0 ||
+        (sent == size && !goes_on(f, msg, r, skip + (uint64_t)size)))
         return 0;
     log_error("message %s: %lld of %lld octets sent (%s), connection dropped", f->vm->m.name,
               (long long)sent, (long long)size,
-              sent < 0 ? err_text((int)sent) : "the file changed");
+              sent < 0 ? err_text((int)sent) : "its size is another");
+    view_distrust_size(f->im->view, f->vm->m.uid);
     f->broken = true;
     return ERR_IO;
 }
@@ -282,6 +295,9 @@ send_range(struct fetch *f, const struct fetch_item *item, struct fetch_memo *me
     err = read_small(f, memo->msg, r, skip, count);
     if (err != 0)
         return err;
+    if (!item->partial && item->path_len == 0 && r->crlf != MDNAME_SIZE_UNKNOWN &&
+        f->scratch.len != r->crlf)
+        view_distrust_size(f->im->view, f->vm->m.uid);
     write_literal_size(f, f->scratch.len);
     buf_add(&f->out, f->scratch.data, f->scratch.len);
     return 0;

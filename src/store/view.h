@@ -116,6 +116,10 @@ void view_idle(struct view *v);
  * ERR_GONE. */
 int view_message_open(struct view *v, const struct index_message *m, struct message **out);
 
+/* The message isn't as long on the wire as its name says: the next WANT_CRLF_SIZE reads the
+ * file. */
+void view_distrust_size(struct view *v, uint32_t uid);
+
 /* Entries for the cache: collected in memory (up to some 256 KB), written in one transaction by
  * view_cache_flush(), or when full. Failure is harmless and silent. */
 void view_cache_put(struct view *v, uint32_t uid, enum index_cache_tag tag, const void *p,

@@ -192,6 +192,29 @@ measure_batch(struct view *v, struct view_batch *b)
     return err;
 }
 
+void
+view_distrust_size(struct view *v, uint32_t uid)
+{
+    struct index_message old, now;
+    int err = view_lock(v);
+
+    if (err < 0)
+        return;
+    err = index_begin(v->a->ix);
+    if (err == 0)
+        err = index_message_get(v->a->ix, v->m->row.id, uid, &old);
+    if (err == 0) {
+        now = old;
+        now.crlf_size = MDNAME_SIZE_UNKNOWN;
+        err = index_message_update(v->a->ix, &v->m->row, &old, &now, true);
+    }
+    if (err == 0)
+        err = mailbox_put(v->m);
+    if (err == 0)
+        (void)index_commit(v->a->ix, false);
+    view_unlock(v); /* aborts what wasn't committed */
+}
+
 int
 view_read(struct view *v, const struct seqset *uids, struct seqset_iter *it, unsigned want,
           struct view_batch *batch)
