@@ -139,14 +139,15 @@ const char *imap_capabilities(struct imap *im);
    (REPLY_NONE). */
 bool imap_read_command(struct imap *im, struct reply *reply);
 /* Reads one line into im->line, as AUTHENTICATE and IDLE need it, within command_timeout. 0,
-   ERR_LIMIT (line too long, session goes on), or another error: the session is over. */
+   ERR_LIMIT (line too long, session goes on), or another error: the session is over. A line
+   that isn't what was asked for may be a command with literals: imap_refuse_literal(). */
 int imap_read_plain_line(struct imap *im);
 /* A literal as source; the deadline moves on at the pace of min_transfer_rate. */
 struct imap_literal {
     struct source source;
     struct imap *im;
-    uint64_t left; /* octets not yet read */
-    int64_t until; /* the deadline */
+    uint64_t left;        /* octets not yet read */
+    int64_t began, until; /* sys_monotonic_ms(); the deadline */
 };
 void imap_literal_init(struct imap_literal *l, struct imap *im, uint64_t octets);
 /* Reads what is left and drops it. False: the connection is over. */

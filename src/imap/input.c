@@ -74,7 +74,8 @@ imap_read_plain_line(struct imap *im)
 {
     int err;
 
-    set_deadline(im, sys_monotonic_ms() + 1000LL * im->conf->command_timeout);
+    im->command_deadline = sys_monotonic_ms() + 1000LL * im->conf->command_timeout;
+    set_deadline(im, im->command_deadline);
     err = read_line(im);
     end_deadline(im);
     return err;
@@ -117,17 +118,21 @@ literal_read(struct source *s, void *p, size_t n)
     }
     l->left -= (uint64_t)got;
     pace(l, (uint64_t)got);
+    if (l->left == 0)
+        l->im->command_deadline += sys_monotonic_ms() - l->began;
     return got;
 }
 
-/* The command's own deadline stands still while its literals come in. */
+/* The command's own deadline stands still while its literals come in, refused ones too: what
+   follows them must still be read. */
 void
 imap_literal_init(struct imap_literal *l, struct imap *im, uint64_t octets)
 {
     l->source.read = literal_read;
     l->im = im;
     l->left = octets;
-    l->until = sys_monotonic_ms() + 1000LL * im->conf->command_timeout;
+    l->began = sys_monotonic_ms();
+    l->until = l->began + 1000LL * im->conf->command_timeout;
     pace(l, 0);
 }
 
@@ -197,11 +202,12 @@ imap_refuse_literal(struct imap *im)
 
     while (announced(&im->line, &n, &sync) && !sync) {
         if (!drop_octets(im, n))
-            return;
+            break;
         set_deadline(im, im->command_deadline);
         if (read_line(im) != 0 && stream_error(im->out) != 0)
-            return;
+            break;
     }
+    end_deadline(im);
 }
 
 void
@@ -262,9 +268,6 @@ find_command(struct imap *im, struct reply *reply)
 static bool
 read_literal(struct imap *im, struct reply *reply)
 {
-    int64_t before = sys_monotonic_ms();
-    bool ok;
-
     if (!find_command(im, reply)) {
         imap_refuse_literal(im);
         return false;
@@ -274,10 +277,8 @@ read_literal(struct imap *im, struct reply *reply)
         *reply = reply_bad("Binary literals are not supported");
         return false;
     }
-    ok = imapparse_at_append_message(&im->parse) ? imap_append_literal(im, reply)
-                                                 : read_argument(im, reply);
-    im->command_deadline += sys_monotonic_ms() - before;
-    return ok;
+    return imapparse_at_append_message(&im->parse) ? imap_append_literal(im, reply)
+                                                   : read_argument(im, reply);
 }
 
 /* The line is longer than allowed; its tag is in what was kept. */
