@@ -54,5 +54,7 @@ cmd_idle(struct imap *im)
         return (struct reply){REPLY_NONE, ""};
     if (err == 0 && strcasecmp(buf_str(&im->line), "DONE") == 0)
         return reply_ok("IDLE completed");
+    /* A command, sent too early: a message in its literal must not be taken for commands. */
+    imap_refuse_literal(im);
     return reply_bad("DONE was expected");
 }

@@ -103,20 +103,17 @@ ask(struct imap *im, const char *challenge, struct buf *out, struct reply *r)
 
     stream_printf(im->out, "+ %s\r\n", challenge);
     err = imap_read_plain_line(im);
-    *r = reply_bad("The response is too long");
-    if (err == ERR_LIMIT && stream_error(im->out) == 0)
-        return false;
-    if (err != 0) {
+    if (err != 0 && (err != ERR_LIMIT || stream_error(im->out) != 0)) {
         r->kind = REPLY_NONE;
         return false;
     }
-    if (im->line.len == 1 && im->line.data[0] == '*') {
-        *r = reply_bad("Authentication cancelled");
+    *r = reply_bad("Authentication cancelled");
+    if (err == 0 && im->line.len == 1 && im->line.data[0] == '*')
         return false;
-    }
-    if (base64_decode(buf_str(&im->line), im->line.len, out) == 0)
+    if (err == 0 && base64_decode(buf_str(&im->line), im->line.len, out) == 0)
         return true;
-    *r = reply_bad("The response isn't Base64");
+    imap_refuse_literal(im); /* of a command that was sent too early */
+    *r = reply_bad(err == 0 ? "The response isn't Base64" : "The response is too long");
     return false;
 }
 
