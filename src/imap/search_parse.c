@@ -161,6 +161,8 @@ read_number(struct parser *ps, struct search_key *k)
 {
     if (!token_number(next_token(ps), INT64_MAX / 2, &k->number))
         return fail(ps, ERR_SYNTAX, "A number is missing");
+    if (k->number == 0 && (k->op == SEARCH_OLDER || k->op == SEARCH_YOUNGER))
+        return fail(ps, ERR_SYNTAX, "An interval of 0 seconds"); /* RFC 5032 3: nz-number */
     if (k->op == SEARCH_LARGER || k->op == SEARCH_SMALLER)
         ps->out->needs_size = true;
     return 0;
@@ -173,7 +175,7 @@ read_keyword(struct parser *ps, struct search_key *k)
     const struct view_info *info = view_info(ps->im->view);
     const struct token *t = next_token(ps);
 
-    if (t == NULL || t->type != TOKEN_ATOM)
+    if (t == NULL || t->type != TOKEN_ATOM || t->text[0] == '\\')
         return fail(ps, ERR_SYNTAX, "A keyword is missing");
     if (strcasecmp(t->text, "$Forwarded") == 0)
         k->flags = MSG_PASSED;
