@@ -526,7 +526,7 @@ START_TEST(rfc1939_retr)
     ck_assert_str_eq(lines(), "Subject: one||first|");
     expect("RETR 2", "+OK 34 octets");
     ck_assert_str_eq(lines(), "Subject: two||..dot|...two|end|");
-    expect("RETR 3", "+OK 32 octets"); /* the line end that the dot's line needs isn't counted */
+    expect("RETR 3", "+OK 32 octets"); /* the added line end isn't counted */
     ck_assert_str_eq(lines(), "Subject: three||no end of line|");
     expect("RETR 4", "-ERR");
     expect("RETR 1 2", "-ERR");

@@ -13,8 +13,8 @@
 /*
  * How many octets the message has on the wire: what STAT and LIST say of it too. RFC 1939 11
  * counts the message's own octets, each line end as two. Byte-stuffing isn't counted, nor is
- * what ends the answer. If the last line has no end, the CRLF that is sent behind it is the first
- * of the five octets "CRLF.CRLF" (RFC 1939 3), and none of the message's.
+ * what ends the answer. If the last line has no end, the CRLF that is sent behind it belongs to
+ * the five octets "CRLF.CRLF" (RFC 1939 3), and not to the message.
  */
 static int
 wire_octets(struct pop3 *p, uint32_t n, struct message *m, uint64_t *octets)
