@@ -177,6 +177,11 @@ START_TEST(housekeeping)
     neighbour_put(store_dir, "tmp", "old", "x");
     neighbour_put(store_dir, "tmp", "young", "x");
     make_old("tmp/old", 40);
+    a = store_open();
+    ck_assert_int_eq(folder_create(a, "F", 0), 0);
+    account_close(&a);
+    neighbour_put(store_dir, ".F/tmp", "old", "x");
+    make_old(".F/tmp/old", 40);
     snprintf(path, sizeof path, "%s/mansio-deleted.1", store_dir);
     ck_assert_int_eq(mkdir(path, 0700), 0);
     neighbour_put(store_dir, "mansio-deleted.1", "file", "x");
@@ -187,6 +192,7 @@ START_TEST(housekeeping)
     make_old("tmp/young", -48);
     a = store_open();
     ck_assert(!there("tmp/old"));
+    ck_assert(!there(".F/tmp/old"));
     ck_assert(there("tmp/young"));
     ck_assert(!there("mansio-deleted.1"));
     account_close(&a);

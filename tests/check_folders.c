@@ -3,6 +3,7 @@
  * and crashes do to folders.
  */
 #include <check.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,6 +207,51 @@ START_TEST(rename_of_inbox_moves_its_messages)
     ck_assert_str_eq(view_text(v), "1S 2");
     view_close(&v);
     ck_assert_int_eq(folder_rename(a, "INBOX", "Old"), ERR_EXISTS);
+}
+END_TEST
+
+static bool delivered, fsync_failed;
+
+static void
+deliver_once(const char *name)
+{
+    if (strcmp(name, "move:renamed") != 0 || delivered)
+        return;
+    delivered = true;
+    neighbour_put(store_dir, ".Old/new", "1.neighbour", "x\n");
+}
+
+static int
+fail_once(int fd)
+{
+    if (delivered && !fsync_failed) {
+        fsync_failed = true;
+        errno = EIO;
+        return -1;
+    }
+    return fsync(fd);
+}
+
+static void
+no_log(enum log_level level, const char *line)
+{
+    (void)level;
+    (void)line;
+}
+
+/* It fails, and meanwhile a message came to the new folder: that must not be deleted with it.
+ */
+START_TEST(failed_rename_of_inbox_deletes_no_mail)
+{
+    log_hook = no_log;
+    store_append(a, "INBOX", "x\r\n", MSG_SEEN, NULL);
+    delivered = fsync_failed = false;
+    sys_hooks.step = deliver_once;
+    sys_hooks.fsync = fail_once;
+    ck_assert_int_lt(folder_rename(a, "INBOX", "Old"), 0);
+    ck_assert(fsync_failed);
+    ck_assert_uint_eq(messages_in("INBOX"), 1);
+    ck_assert_uint_eq(messages_in("Old"), 1);
 }
 END_TEST
 
@@ -465,6 +511,7 @@ main(void)
     tcase_add_test(t, rename_takes_children_along);
     tcase_add_test(t, rename_to_a_name_that_is_too_long);
     tcase_add_test(t, rename_of_inbox_moves_its_messages);
+    tcase_add_test(t, failed_rename_of_inbox_deletes_no_mail);
     tcase_add_test(t, special_use);
     tcase_add_test(t, subscriptions);
     tcase_add_test(t, what_is_no_folder_is_not_listed);

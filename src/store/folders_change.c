@@ -196,6 +196,30 @@ folder_delete(struct account *a, const char *name)
     return err;
 }
 
+int
+folders_delete_empty(struct account *a, const char *name)
+{
+    char unique[MDNAME_MAX + 1], away[MDNAME_MAX + 1];
+    int fd, err = mdname_new(MDNAME_SIZE_UNKNOWN, MDNAME_SIZE_UNKNOWN, unique);
+
+    if (err == 0)
+        err = account_lock(a);
+    if (err < 0)
+        return err;
+    snprintf(away, sizeof away, MAILDIR_DELETED "%.120s", unique);
+    err = maildir_open(a->root, name, &fd);
+    if (err == 0) {
+        err = maildir_is_empty(fd) ? delete_locked(a, name, away) : ERR_EXISTS;
+        close(fd);
+    }
+    if (err < 0)
+        index_abort(a->ix);
+    account_unlock(a);
+    if (err == 0)
+        (void)maildir_remove_tree(a->root, away);
+    return err;
+}
+
 /* One item of auto_folders, "Name" or "Name:\Use", in UTF-8 with the client's separator. */
 static int
 make_auto(struct account *a, const char *item, size_t len)

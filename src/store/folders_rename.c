@@ -226,8 +226,10 @@ rename_inbox(struct account *a, const char *to)
     view_close(&v);
     seqset_free(&src);
     seqset_free(&dst);
-    if (err < 0)
-        (void)folder_delete(a, to);
+    /* what couldn't be put back, or was delivered there meanwhile, must not go with the folder
+     */
+    if (err < 0 && folders_delete_empty(a, to) == ERR_EXISTS)
+        log_warn("INBOX could not be renamed: the folder %s stays, messages are in it", to);
     return err;
 }
 
@@ -342,9 +344,29 @@ folders_heal(struct account *a)
     return err;
 }
 
+/* Each folder has a tmp/ of its own, for deliveries and APPENDs that were cut short. */
+static void
+purge_folders(struct account *a)
+{
+    struct name_list names = {0};
+    int64_t now = sys_now();
+    size_t i;
+    int fd;
+
+    (void)folders_read(a, &names);
+    for (i = 0; i < names.count; i++) {
+        if (maildir_open(a->root, names.names[i], &fd) < 0)
+            continue;
+        maildir_purge_tmp(fd, now);
+        close(fd);
+    }
+    name_list_free(&names);
+}
+
 void
 folders_tidy(struct account *a)
 {
+    purge_folders(a);
     if (account_lock(a) < 0)
         return;
     maildir_remove_leftovers(a->root);

@@ -203,10 +203,15 @@ maildir_open_message(int fd, bool in_new, const char *name, int *file, struct st
         log_error("message %s: %s", path, strerror(errno));
         return err_from_errno(errno);
     }
-    if (fstat(*file, st) == 0 && S_ISREG(st->st_mode))
+    if (fstat(*file, st) != 0) {
+        err = err_from_errno(errno);
+        log_error("message %s: %s", path, strerror(errno));
+    } else if (!S_ISREG(st->st_mode)) {
+        err = ERR_IO;
+        log_error("message %s: not a regular file", path);
+    } else {
         return 0;
-    err = S_ISREG(st->st_mode) ? err_from_errno(errno) : ERR_IO;
-    log_error("message %s: not a regular file", path);
+    }
     close(*file);
     *file = -1;
     return err;
@@ -389,6 +394,28 @@ maildir_read_file(int fd, const char *name, struct buf *out)
     }
     close(file);
     return err;
+}
+
+bool
+maildir_is_empty(int fd)
+{
+    static const char *const parts[] = {"new", "cur"};
+    struct dirent *e;
+    bool empty = true;
+    size_t i;
+    DIR *d;
+
+    for (i = 0; empty && i < sizeof parts / sizeof parts[0]; i++) {
+        d = open_dir(fd, parts[i]);
+        if (d == NULL)
+            return false;
+        errno = 0;
+        while (empty && (e = readdir(d)) != NULL)
+            empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        empty = empty && errno == 0;
+        closedir(d);
+    }
+    return empty;
 }
 
 /* Depth is bounded; a tree that's deeper than any folder is left to the administrator. */

@@ -61,6 +61,8 @@ int maildir_write_file(int fd, const char *name, const void *p, size_t len);
 /* ERR_NOENT; ERR_LIMIT if longer than the buffer's bound. */
 int maildir_read_file(int fd, const char *name, struct buf *out);
 
+/* Do new/ and cur/ hold nothing? False if that can't be found out. */
+bool maildir_is_empty(int fd);
 /* Removes a directory and everything in it. Never follows a symbolic link. */
 int maildir_remove_tree(int parent, const char *name);
 /* Removes what deletions and creations that were cut short left behind in the root. */
