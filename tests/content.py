@@ -219,5 +219,27 @@ def test_a_file_that_shrank_gives_what_is_there(build):
         assert b" OK" in client.command(b"NOOP")[1]
 
 
+def test_no_literal_has_a_nul(build):
+    """RFC 3501 9: CHAR8. 0x80 stands for it, in small and large messages, in sections and selected fields."""
+    small = b"Subject: a\0b\n\nx\0y\0\n"
+    large = b"Subject: \0\n\n" + b"a\0 line\0\n" * 40000
+    with Server(build) as server:
+        client = Client(server)
+        put(server, small, "1.M1P1.test:2,")
+        put(server, large, "2.M1P1.test:2,")
+        client.command(b"SELECT INBOX")
+        for number, message in (1, small), (2, large):
+            shown = wire(message).replace(b"\0", b"\x80")
+            header, text = shown.split(b"\r\n\r\n", 1)
+            for _ in range(2):  # the second time from the cache
+                assert client.literal("BODY.PEEK[]", number) == shown
+                assert client.literal("BODY.PEEK[TEXT]", number) == text
+                assert client.literal("BODY.PEEK[1]", number) == text
+                assert client.literal("BODY.PEEK[]<5.300000>", number) == shown[5:300005]
+                assert client.literal("BODY.PEEK[HEADER]", number) == header + b"\r\n\r\n"
+                assert client.literal("BODY.PEEK[HEADER.FIELDS (Subject)]", number) == header + b"\r\n\r\n"
+                assert client.literal("BODY.PEEK[HEADER.FIELDS.NOT (To)]", number) == header + b"\r\n\r\n"
+
+
 if __name__ == "__main__":
     sys.exit(harness.main(globals()))

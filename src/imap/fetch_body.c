@@ -229,6 +229,45 @@ buf_sink_write(struct sink *s, const void *p, size_t n)
     return buf_ok(to) ? 0 : ERR_LIMIT;
 }
 
+/* No literal has a NUL (RFC 3501 9: CHAR8). 0x80 stands for it, as in imap_write_string(), so
+   that sizes stay what they are. */
+static void
+hide_nul(char *p, size_t n)
+{
+    char *hit;
+
+    while (n > 0 && (hit = memchr(p, '\0', n)) != NULL) {
+        *hit++ = (char)0x80;
+        n -= (size_t)(hit - p);
+        p = hit;
+    }
+}
+
+struct wire_sink {
+    struct sink sink;
+    struct sink *to;
+};
+
+static int
+wire_sink_write(struct sink *s, const void *p, size_t n)
+{
+    struct sink *to = ((struct wire_sink *)(void *)s)->to;
+    const char *from = p;
+    char piece[4096];
+    size_t take;
+    int err = 0;
+
+    if (memchr(p, '\0', n) == NULL)
+        return to->write(to, p, n);
+    for (; n > 0 && err == 0; from += take, n -= take) {
+        take = n < sizeof piece ? n : sizeof piece;
+        memcpy(piece, from, take);
+        hide_nul(piece, take);
+        err = to->write(to, piece, take);
+    }
+    return err;
+}
+
 /* The range's octets on the wire from skip on into f->scratch. */
 static int
 read_small(struct fetch *f, struct message *msg, const struct range *r, uint64_t skip,
@@ -264,13 +303,14 @@ static int
 send_large(struct fetch *f, struct message *msg, const struct range *r, uint64_t skip,
            uint64_t count)
 {
+    struct wire_sink sink = {{wire_sink_write}, stream_sink(f->im->out)};
     int64_t size = message_wire_size(msg, r->off, r->len, r->crlf, skip, count), sent;
 
     if (size < 0)
         return (int)size;
     write_literal_size(f, (uint64_t)size);
     fetch_flush(f);
-    sent = message_send(msg, r->off, r->len, skip, (uint64_t)size, stream_sink(f->im->out));
+    sent = message_send(msg, r->off, r->len, skip, (uint64_t)size, &sink.sink);
     if (stream_error(f->im->out) != 0 ||
         (sent == size && !goes_on(f, msg, r, skip + (uint64_t)size)))
         return 0;
@@ -299,6 +339,7 @@ send_range(struct fetch *f, const struct fetch_item *item, struct fetch_memo *me
         f->scratch.len != r->crlf)
         view_distrust_size(f->im->view, f->vm->m.uid);
     write_literal_size(f, f->scratch.len);
+    hide_nul(f->scratch.data, f->scratch.len);
     buf_add(&f->out, f->scratch.data, f->scratch.len);
     return 0;
 }
@@ -315,6 +356,7 @@ write_scratch(struct fetch *f, const struct fetch_item *item)
         n = item->count < n ? (size_t)item->count : n;
     }
     write_literal_size(f, n);
+    hide_nul(f->scratch.data, f->scratch.len);
     buf_add(&f->out, buf_str(&f->scratch) + skip, n);
 }
 
