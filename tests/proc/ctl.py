@@ -293,6 +293,7 @@ def test_logrotate_file(build):
             text = f.read()
         text = text.replace("/var/log/mansio.log", server.log_path)
         text = re.sub(r"\S+/mansioctl", server.program("mansioctl") + " -c " + server.conf_path, text)
+        wait_until(lambda: "started" in server.log(), 10, "the first line: an empty log isn't rotated")
         path = os.path.join(server.dir, "rotate")
         with open(path, "w") as f:
             f.write(text)
