@@ -282,7 +282,8 @@ pop3_cmd_auth(struct pop3 *p)
         return;
     }
     for (i = 0; i < MECHANISMS; i++) {
-        if (strcasecmp(mechanisms[i].name, p->args[0].text) == 0)
+        if (strcasecmp(mechanisms[i].name, p->args[0].text) == 0 &&
+            pop3_shows(p, mechanisms[i].capability))
             break;
     }
     if (i == MECHANISMS)

@@ -9,33 +9,33 @@
 static const struct pop3_command commands[] = {
     {"RETR", pop3_cmd_retr, POP3_TRANSACTION, 1, 1, 0},
     {"DELE", pop3_cmd_dele, POP3_TRANSACTION, 1, 1, 0},
-    {"TOP", pop3_cmd_top, POP3_TRANSACTION, 2, 2, 0},
+    {"TOP", pop3_cmd_top, POP3_TRANSACTION, 2, 2, POP3_CAPABILITY},
     {"LIST", pop3_cmd_list, POP3_TRANSACTION, 0, 1, 0},
-    {"UIDL", pop3_cmd_uidl, POP3_TRANSACTION, 0, 1, 0},
+    {"UIDL", pop3_cmd_uidl, POP3_TRANSACTION, 0, 1, POP3_CAPABILITY},
     {"STAT", pop3_cmd_stat, POP3_TRANSACTION, 0, 0, 0},
     {"RSET", pop3_cmd_rset, POP3_TRANSACTION, 0, 0, 0},
     {"NOOP", pop3_cmd_noop, POP3_TRANSACTION, 0, 0, 0},
     {"QUIT", pop3_cmd_quit, POP3_ANY, 0, 0, 0},
     {"CAPA", pop3_cmd_capa, POP3_ANY, 0, 0, 0},
-    {"LANG", pop3_cmd_lang, POP3_ANY, 0, 1, 0},
-    {"USER", pop3_cmd_user, POP3_AUTHORIZATION, 1, 1, POP3_RAW},
+    {"LANG", pop3_cmd_lang, POP3_ANY, 0, 1, POP3_CAPABILITY},
+    {"USER", pop3_cmd_user, POP3_AUTHORIZATION, 1, 1, POP3_RAW | POP3_CAPABILITY},
     {"PASS", pop3_cmd_pass, POP3_AUTHORIZATION, 1, 1, POP3_RAW},
     {"APOP", pop3_cmd_apop, POP3_AUTHORIZATION, 1, 1, POP3_RAW},
     {"AUTH", pop3_cmd_auth, POP3_AUTHORIZATION, 0, 2, 0},
-    {"STLS", pop3_cmd_stls, POP3_AUTHORIZATION, 0, 0, 0},
-    {"UTF8", pop3_cmd_utf8, POP3_AUTHORIZATION, 0, 0, 0},
+    {"STLS", pop3_cmd_stls, POP3_AUTHORIZATION, 0, 0, POP3_CAPABILITY},
+    {"UTF8", pop3_cmd_utf8, POP3_AUTHORIZATION, 0, 0, POP3_CAPABILITY},
 };
 
 const struct pop3_command *
-pop3_find_command(const char *name)
+pop3_find_command(const struct pop3 *p, const char *name)
 {
-    size_t i;
+    const struct pop3_command *c = commands, *end = c + sizeof commands / sizeof commands[0];
 
-    for (i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcasecmp(commands[i].name, name) == 0)
-            return &commands[i];
-    }
-    return NULL;
+    while (c < end && strcasecmp(c->name, name) != 0)
+        c++;
+    if (c == end || ((c->flags & POP3_CAPABILITY) != 0 && !pop3_shows(p, c->name)))
+        return NULL;
+    return c;
 }
 
 static void

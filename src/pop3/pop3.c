@@ -217,7 +217,7 @@ run_line(struct pop3 *p)
     rest = name + strcspn(name, " ");
     if (*rest != '\0')
         *rest++ = '\0';
-    c = pop3_find_command(name);
+    c = pop3_find_command(p, name);
     if (c == NULL)
         pop3_bad(p, "Unknown command");
     else if (!(c->states & p->state))

@@ -49,7 +49,8 @@ struct pop3 {
 typedef void pop3_handler(struct pop3 *p);
 
 enum pop3_command_flags {
-    POP3_RAW = 1 /* the rest of the line is one argument, blanks included */
+    POP3_RAW = 1,       /* the rest of the line is one argument, blanks included */
+    POP3_CAPABILITY = 2 /* the name is a capability, and may be hidden (hidden_capabilities) */
 };
 struct pop3_command {
     const char *name;
@@ -58,8 +59,8 @@ struct pop3_command {
     unsigned min_args, max_args;
     unsigned flags;
 };
-/* By name, in any case; NULL if there's no such command. */
-const struct pop3_command *pop3_find_command(const char *name);
+/* By name, in any case; NULL if there's no such command, or its capability is hidden. */
+const struct pop3_command *pop3_find_command(const struct pop3 *p, const char *name);
 
 /* Answers. pop3_bad() is for commands that make no sense: they count against the limit. */
 void pop3_ok(struct pop3 *p, const char *text);
