@@ -29,7 +29,7 @@ import time
 from harness import PASSWORD, Results, Server, Skip, wait_until
 
 CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "linkat", "unlinkat", "openat",
-         "mkdirat", "ftruncate", "utimensat")
+         "mkdirat", "ftruncate", "fallocate", "utimensat")
 KILL_ONLY = ("fcntl",)  # around the account's lock: an error of it isn't a full disk
 TRACED = ",".join(CALLS + KILL_ONLY)
 ERRORS = {"openat": "EMFILE", "fsync": "EIO", "fdatasync": "EIO", "unlinkat": "EIO", "utimensat": "EIO"}
@@ -409,6 +409,57 @@ class Matrix:
                          {True: ", done", False: ", not done", "part": ", in part"}[done])
 
 
+def test_full_disk(build):
+    """No block is left: mail can still be read and removed, and nothing has changed when there's room again."""
+    if os.geteuid() != 0:
+        raise Skip("mounting needs root")
+    with Server(build) as server:
+        place = os.path.join(server.mail_dir, USER)
+        os.mkdir(place)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "none", place], stderr=subprocess.DEVNULL).returncode:
+            raise Skip("no right to mount")
+        try:
+            full_disk(server, place)
+        finally:
+            server.stop()
+            subprocess.run(["umount", place], check=True)
+
+
+def full_disk(server, place):
+    c = Client(server)
+    for i in range(40):
+        assert c.do(b"APPEND INBOX " + literal(b"m%d" % i))[0] == b"OK"
+    c.do(b"LOGOUT")
+    c.close()
+    before = read_state(server)
+    with open(os.path.join(place, "fill"), "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 4096)
+        except OSError:
+            pass
+    c = Client(server)
+    assert c.do(b"SELECT INBOX")[0] == b"OK"
+    failed = 0
+    for i in range(40):  # some day the log needs a block
+        status, lines = c.do(b"UID STORE 1:30 %sFLAGS (\\Deleted)" % (b"+" if i % 2 == 0 else b"-"))
+        failed += status == b"NO"
+        assert c.do(b"UID FETCH 1:* (FLAGS BODY.PEEK[])")[0] == b"OK", "no reading after STORE %d: %r" % (i, lines)
+        if failed:
+            break
+    assert failed, "the disk wasn't full"
+    assert c.do(b"APPEND INBOX " + literal(b"big" * 15000))[0] == b"NO"
+    assert c.do(b"UID STORE 1:30 +FLAGS (\\Deleted)")[0] == b"OK"
+    assert c.do(b"EXPUNGE")[0] == b"OK"
+    c.do(b"LOGOUT")
+    c.close()
+    os.unlink(os.path.join(place, "fill"))
+    after = read_state(server)
+    assert after[b"INBOX"][0] == before[b"INBOX"][0]
+    assert after[b"INBOX"][2] == {u: m for u, m in before[b"INBOX"][2].items() if u > 30}
+    assert server.ctl("mailbox", "check", USER).returncode == 0
+
+
 def cases_of(kind, counts, rng, short):
     cases = [(call, n) for call, count in sorted(counts.items()) for n in range(1, count + 1)
              if kind == "kill" or call not in KILL_ONLY]
@@ -453,6 +504,7 @@ def main():
         with Server(build) as server:
             matrix = Matrix(server)
             results.run("a new account is no recovery", matrix.quiet_start)
+            results.run("a full disk", test_full_disk, build)
             for op in OPERATIONS:
                 if not chosen or op.name in chosen:
                     run_operation(matrix, op, results, rng, short)

@@ -31,7 +31,8 @@ void account_unlock(struct account *a);
 int folders_finish_pending(struct account *a);
 /* Makes the folders of auto_folders, subscribed and marked. Takes the lock. */
 int folders_make_auto(struct account *a);
-/* Once a day: old files in the folders' tmp/, leftovers of deletions, rows without a directory. Takes the lock. */
+/* Once a day: old files in the folders' tmp/, leftovers of deletions, rows without a directory.
+ * Takes the lock. */
 void folders_tidy(struct account *a);
 
 #endif

@@ -23,6 +23,7 @@
 #define INDEX_BUILD_DIR      "db.new" /* complete if there is no "db" */
 #define INDEX_LOCK_FILE      "lock"
 #define INDEX_NOTIFY_FILE    "notify"
+#define INDEX_RESERVE_FILE   "reserve"  /* space for a recovery on a full disk */
 #define INDEX_DAMAGED_PREFIX "damaged." /* a file that salvage put out of recovery's way */
 
 /* The lock file's note. */

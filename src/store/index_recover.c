@@ -20,7 +20,9 @@
  * It can't go on for ever: the lock file's note counts recoveries since the last good unlock.
  * From STRIKES_CHECK on every record is read before the result is trusted; at STRIKES_ASIDE the
  * environment is set aside without being read at all (one whose very reading kills the reader).
- * A full disk is no strike: nothing is wrong with the data.
+ * A full disk is no strike: nothing is wrong with the data. But replaying appends to the log,
+ * and with no block left for that a user could neither read nor remove his mail. So a file of
+ * some blocks lies there to be given up then: enough to recover, and to EXPUNGE.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -42,6 +44,8 @@
 #define BROKEN_KEPT   2
 #define BROKEN_PREFIX "broken."
 #define ENTRIES_MAX   100000 /* directory entries looked at */
+/* recovery fills the last log with zeros to its full size, 512 KB; the rest is for EXPUNGE */
+#define RESERVE_OCTETS (640 * 1024)
 
 /* Removes the entries of a directory whose names begin with `prefix` ("" = all); not below. */
 static int
@@ -432,6 +436,30 @@ climb(struct index *ix, uint32_t strikes, bool suspect)
     return start_anew(ix);
 }
 
+/* Lays the reserve by, if there's room. */
+static void
+keep_reserve(struct index *ix)
+{
+    int fd =
+        openat(ix->dirfd, INDEX_RESERVE_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return;
+    if (fallocate(fd, 0, 0, RESERVE_OCTETS) != 0)
+        (void)unlinkat(ix->dirfd, INDEX_RESERVE_FILE, 0);
+    close(fd);
+}
+
+/* Gives it up. True if there was one. */
+static bool
+release_reserve(struct index *ix)
+{
+    if (unlinkat(ix->dirfd, INDEX_RESERVE_FILE, 0) != 0)
+        return false;
+    log_warn("index: %s: the disk is full; the reserve is used up for its recovery", ix->path);
+    return true;
+}
+
 int
 ix_recover(struct index *ix)
 {
@@ -441,6 +469,10 @@ ix_recover(struct index *ix)
     if (strikes < NOTE_STRIKES)
         lockfile_set_note(ix->lock, note + 1);
     err = climb(ix, strikes, (note & NOTE_SUSPECT) != 0);
+    if ((err == ERR_NOSPACE || err == ERR_QUOTA) && release_reserve(ix)) {
+        kv_forget(&ix->kv);
+        err = climb(ix, strikes, (note & NOTE_SUSPECT) != 0);
+    }
     if (err != 0) {
         if (kv_is_resource(err) || err == ERR_UNSUPPORTED)
             lockfile_set_note(ix->lock, note);
@@ -449,6 +481,7 @@ ix_recover(struct index *ix)
         return err;
     }
     sys_step("index:recovered");
+    keep_reserve(ix);
     lockfile_new_epoch(ix->lock);
     sys_step("index:epoch");
     return 0;
