@@ -93,18 +93,34 @@ START_TEST(first_login_makes_the_folders)
 }
 END_TEST
 
-/* A Maildir that was there before doesn't get folders. */
-START_TEST(existing_maildir_is_left_alone)
+/* A Maildir that another server made: at our first login its folders get their use, and what is
+   missing is made; not at the second. */
+START_TEST(existing_maildir_is_taken_over)
 {
+    static const char *const dirs[] = {"",       "/cur",       "/new",       "/tmp",
+                                       "/.Sent", "/.Sent/cur", "/.Sent/new", "/.Sent/tmp"};
+    struct folder_list l;
     struct account *a;
     char path[600];
+    size_t i;
 
-    auto_folders("Sent:\\Sent");
-    ck_assert_int_eq(mkdir(store_dir, 0700), 0);
-    snprintf(path, sizeof path, "%s/cur", store_dir);
-    ck_assert_int_eq(mkdir(path, 0700), 0);
+    for (i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
+        snprintf(path, sizeof path, "%s%s", store_dir, dirs[i]);
+        ck_assert_int_eq(mkdir(path, 0700), 0);
+    }
+    auto_folders("Sent:\\Sent, Trash:\\Trash");
     a = store_open();
-    ck_assert(!there(".Sent"));
+    ck_assert_int_eq(folder_list(a, &l), 0);
+    ck_assert_uint_eq(l.count, 3);
+    ck_assert_str_eq(l.items[1].name, "Sent");
+    ck_assert_uint_eq(l.items[1].special_use, SPECIAL_SENT);
+    ck_assert_uint_eq(l.items[2].special_use, SPECIAL_TRASH);
+    ck_assert(l.items[1].subscribed && l.items[2].subscribed);
+    folder_list_free(&l);
+    ck_assert_int_eq(folder_delete(a, "Trash"), 0);
+    account_close(&a);
+    a = store_open();
+    ck_assert(!there(".Trash"));
     account_close(&a);
 }
 END_TEST
@@ -254,7 +270,7 @@ main(void)
     tcase_set_timeout(t, 120);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, first_login_makes_the_folders);
-    tcase_add_test(t, existing_maildir_is_left_alone);
+    tcase_add_test(t, existing_maildir_is_taken_over);
     tcase_add_test(t, first_login_that_was_cut_short);
     tcase_add_test(t, damaged_pending_file);
     tcase_add_test(t, housekeeping);

@@ -96,7 +96,12 @@ open_root(struct account *a)
         log_error("cannot open the Maildir %s: %s", a->mail_dir, strerror(errno));
         return err_from_errno(errno);
     }
-    return faccessat(a->root, "cur", F_OK, 0) == 0 ? 0 : make_maildir(a);
+    if (faccessat(a->root, "cur", F_OK, 0) != 0)
+        return make_maildir(a);
+    /* a Maildir that other programs made, opened by us for the first time */
+    if (faccessat(a->root, PURGED_STAMP, F_OK, 0) != 0 && errno == ENOENT)
+        return maildir_write_file(a->root, ACCOUNT_PENDING, "setup\n", 6);
+    return 0;
 }
 
 static int

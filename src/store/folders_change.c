@@ -220,6 +220,33 @@ folders_delete_empty(struct account *a, const char *name)
     return err;
 }
 
+/* Gives a folder that was there before us its use, unless it has one or another folder has
+   this. Locked. */
+static int
+mark(struct account *a, const char *name, uint32_t special_use)
+{
+    struct mailbox *m;
+    int err;
+
+    if (special_use == 0 || index_mailbox_each(a->ix, check_special_use, &special_use) != 0)
+        return 0;
+    err = mailbox_open(a, name, &m);
+    if (err < 0)
+        return err;
+    if (m->row.special_use == 0) {
+        m->row.special_use = special_use;
+        err = index_begin(a->ix);
+        if (err == 0)
+            err = mailbox_put(m);
+        if (err == 0)
+            err = index_commit(a->ix, true);
+        if (err < 0)
+            index_abort(a->ix);
+    }
+    mailbox_close(&m);
+    return err;
+}
+
 /* One item of auto_folders, "Name" or "Name:\Use", in UTF-8 with the client's separator. */
 static int
 make_auto(struct account *a, const char *item, size_t len)
@@ -239,7 +266,7 @@ make_auto(struct account *a, const char *item, size_t len)
     if (err == 0)
         err = folders_create_locked(a, buf_str(&internal), special_use_bit(attribute));
     if (err == ERR_EXISTS)
-        err = 0;
+        err = mark(a, buf_str(&internal), special_use_bit(attribute));
     if (err == 0)
         err = subscriptions_change(a, buf_str(&internal), true);
     if (err < 0)
