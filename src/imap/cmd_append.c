@@ -33,8 +33,11 @@ begin(struct imap *im, struct reply *reply)
     const char *name;
     int err = imap_read_mailbox(im, im->parse.args, false, &name);
 
-    if (err == 0)
-        err = append_begin(im->s->account, name, &store);
+    if (err != 0) { /* a name that CREATE refuses too: no TRYCREATE */
+        *reply = reply_err(err);
+        return false;
+    }
+    err = append_begin(im->s->account, name, &store);
     if (err != 0) {
         *reply = reply_target(err);
         return false;
