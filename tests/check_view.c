@@ -749,6 +749,39 @@ START_TEST(cache_of_a_message)
 }
 END_TEST
 
+/* Read in one pass or several, entries come to the messages they belong to. */
+START_TEST(cache_of_scattered_messages)
+{
+    struct view_batch *b = view_batch_new();
+    struct seqset_iter it = {0, 0};
+    struct seqset s = uid_set("1:2,4:5,8:9,12");
+    struct view *v;
+    const char *p;
+    size_t len;
+
+    append_some(12);
+    v = open_inbox(0);
+    for (uint32_t uid = 1; uid <= 12; uid++)
+        if (uid != 5)
+            view_cache_put(v, uid, CACHE_BODY, &uid, sizeof uid);
+    view_cache_flush(v);
+    expunge(v, "8");
+    ck_assert_int_eq(view_read(v, &s, &it, WANT_CACHE, b), 0);
+    ck_assert_uint_eq(b->count, 7);
+    for (size_t i = 0; i < b->count; i++) {
+        uint32_t uid = b->items[i].m.uid;
+
+        p = index_cache_find(&b->items[i].cache, CACHE_BODY, &len);
+        ck_assert((p == NULL) == (uid == 5 || uid == 8));
+        if (p != NULL)
+            ck_assert_int_eq(memcmp(p, &uid, sizeof uid), 0);
+    }
+    seqset_free(&s);
+    view_batch_free(&b);
+    view_close(&v);
+}
+END_TEST
+
 /* What view_flags() knows against what the index says, message by message. */
 static void
 compare_flags(struct view *v, bool keywords)
@@ -897,6 +930,7 @@ main(void)
     tcase_add_test(t, numbers_and_sets);
     tcase_add_test(t, batches);
     tcase_add_test(t, cache_of_a_message);
+    tcase_add_test(t, cache_of_scattered_messages);
     tcase_add_test(t, flags_in_memory_follow);
     tcase_add_test(t, flags_in_memory_follow_whatever_happens);
     suite_add_tcase(s, t);

@@ -166,6 +166,11 @@ enum index_cache_tag {
 };
 /* All tags of one message: appends "tag(1) length(4, big-endian) bytes" entries. */
 int index_cache_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct buf *out);
+/* The same of all messages from `first` to `last` that have entries, in order, in one pass. The
+ * octets are valid during the call. */
+typedef int index_cache_fn(void *ctx, uint32_t uid, const void *entries, size_t len);
+int index_cache_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
+                     index_cache_fn *fn, void *ctx);
 /* Finds a tag in what index_cache_get gave. NULL if absent. */
 const char *index_cache_find(const struct buf *entries, enum index_cache_tag tag, size_t *len);
 /* Adds or replaces. In a transaction (no sync needed). Of a message that is gone meanwhile

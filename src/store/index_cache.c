@@ -64,6 +64,37 @@ index_cache_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct buf *ou
     return buf_ok(out) ? 0 : ERR_LIMIT;
 }
 
+struct each {
+    index_cache_fn *fn;
+    void *ctx;
+};
+
+static int
+each_cached(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct each *e = ctx;
+
+    if (key.len != KEY_MESSAGE_SIZE || !well_formed(value.p, value.len))
+        return 0;
+    return e->fn(e->ctx, be32_read((const unsigned char *)key.p + 4), value.p, value.len);
+}
+
+int
+index_cache_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
+                 index_cache_fn *fn, void *ctx)
+{
+    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
+    struct each e = {fn, ctx};
+    int err = ix_ready(ix);
+
+    if (err != 0)
+        return err;
+    key_message(from, mailbox, first);
+    key_message(to, mailbox, last);
+    return kv_scan(ix->kv, KV_CACHE, slice(from, sizeof from), slice(to, sizeof to),
+                   each_cached, &e);
+}
+
 const char *
 index_cache_find(const struct buf *entries, enum index_cache_tag tag, size_t *len)
 {
