@@ -2,8 +2,8 @@
  * Flags of a whole mailbox in memory: an octet a message, and a word if keywords are asked for.
  *
  * Clients search for flags again and again (how many are unread?). The first time, one pass
- * over the index fills the array; later, only what the change log names since then is read: a
- * search of 20,000 messages costs 0.1 ms instead of 4.
+ * over the index fills the array; later, only what the change log names since then is read.
+ * SEARCH UNSEEN in 20,000 messages, repeated: 0.4 ms of CPU instead of 3.7, the whole command.
  *
  * Nobody has to tell: own STOREs, those of other sessions and what a scan finds all leave a
  * record in the change log. Expunged messages stay, marked, as long as they stay in the view;
