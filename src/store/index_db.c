@@ -28,7 +28,7 @@
 
 #define CACHE_SIZE      (256u << 10) /* octets of the shared page cache */
 #define BUILD_CACHE     (1u << 20)   /* of a private one */
-#define LOG_MAX         (512u << 10) /* octets of one log file */
+#define LOG_MAX         (256u << 10) /* octets of one log file */
 #define LOG_BUFFER      (32u << 10)
 #define ENV_REGION      (128u << 10) /* all but the page cache and the mutexes */
 #define TRANSACTIONS    8

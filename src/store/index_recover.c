@@ -44,8 +44,8 @@
 #define BROKEN_KEPT   2
 #define BROKEN_PREFIX "broken."
 #define ENTRIES_MAX   100000 /* directory entries looked at */
-/* recovery fills the last log with zeros to its full size, 512 KB; the rest is for EXPUNGE */
-#define RESERVE_OCTETS (640 * 1024)
+/* recovery fills the last log with zeros to its full size, 256 KB; the rest is for EXPUNGE */
+#define RESERVE_OCTETS (384 * 1024)
 
 /* Removes the entries of a directory whose names begin with `prefix` ("" = all); not below. */
 static int

@@ -101,6 +101,8 @@ view_watch_begin(struct view *v)
 {
     if (v->watch >= 0 || begin_inotify(v) || begin_dnotify(v))
         return v->watch;
+    if (errno == ENOENT) /* the folder was just deleted: the next look will tell */
+        return -1;
     log_warn("neither inotify nor dnotify: %s; new mail will be noticed later. Raise "
              "fs.inotify.max_user_instances and max_user_watches",
              strerror(errno));
