@@ -134,7 +134,7 @@ int index_message_get(struct index *ix, uint32_t mailbox, uint32_t uid,
 typedef int index_message_fn(void *ctx, const struct index_message *m);
 int index_message_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
                        index_message_fn *fn, void *ctx);
-/* Only flags and keywords, in a third of the time. */
+/* Only flags and keywords: most of a record needn't be decoded. */
 typedef int index_flags_fn(void *ctx, uint32_t uid, unsigned flags, uint64_t keywords);
 int index_message_flags(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
                         index_flags_fn *fn, void *ctx);

@@ -17,8 +17,7 @@
 #include "base/err.h"
 #include "store/view_private.h"
 
-#define RANGES_MAX 64 /* scattered changes that are looked up; each is as dear as 50 in a row  \
-                       */
+#define RANGES_MAX 64 /* scattered changes that are looked up; with more, all is read anew */
 
 void
 view_flags_forget(struct view *v)
