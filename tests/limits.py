@@ -123,8 +123,7 @@ def test_imap_before_login(build):
         assert b"BAD" in c.ask(b"c ID ((\"a\" \"b\"))"), "list depth 1"
         c.close()
         c = Client(server)
-        for _ in range(3):
-            c.send(b"x NONSENSE\r\n")
+        c.send(b"x NONSENSE\r\n" * 3)
         assert c.ended(), "three bad commands"
         logged(server, "bad commands")
         for command in (b"SELECT INBOX", b"FETCH 1 FLAGS", b"LIST \"\" *", b"STATUS INBOX (MESSAGES)", b"IDLE"):
@@ -173,8 +172,7 @@ def test_imap_after_login(build):
         answer = c.status(b"g")
         assert b"g NO" in answer and b"TOOBIG" in answer, answer
         assert c.alive()
-        for _ in range(25):
-            c.send(b"x NONSENSE\r\n")
+        c.send(b"x NONSENSE\r\n" * 25)
         assert c.ended(), "bad commands after login"
         logged(server, "bad commands")
         d = Client(server, login=True)
@@ -186,16 +184,14 @@ def test_pop3_limits(build):
     with Server(build) as server:
         c = Client(server, "pop3")
         assert c.ask(b"USER " + b"x" * 5000).startswith(b"-ERR"), "line over the limit"
-        for _ in range(4):
-            c.send(b"NONSENSE\r\n")
+        c.send(b"NONSENSE\r\n" * 4)
         assert c.ended(), "bad commands before login"
         logged(server, "bad commands")
         c = Client(server, "pop3", login=True)
         for argument in (b"RETR 99999999999999999999", b"RETR -1", b"RETR 0", b"TOP 1 x", b"DELE 1x", b"RETR"):
             assert c.ask(argument).startswith(b"-ERR"), argument
         assert c.alive()
-        for _ in range(25):
-            c.send(b"NONSENSE\r\n")
+        c.send(b"NONSENSE\r\n" * 25)
         assert c.ended(), "bad commands after login"
 
 

@@ -7,6 +7,7 @@
 import os
 import pty
 import re
+import signal
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,7 @@ def prompt(server, args, answers):
     """Runs mansioctl on a terminal of its own. Returns its exit status and what the terminal showed."""
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored, if the tests run in the background
         os.execv(server.program("mansioctl"), ["mansioctl", "-c", server.conf_path, *args])
     shown = b""
     try:
