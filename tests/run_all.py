@@ -19,7 +19,9 @@ BUILDS = {  # directory -> what configure gets
     "build-clang": {"options": ["--enable-werror"], "env": {"CC": "clang"}},
 }
 SANITIZER_ENV = {
-    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=0",
+    # leaks are valgrind's: LeakSanitizer stops the process by ptrace, which one that can't be dumped (the auth
+    # process, a worker that gave root up) doesn't allow
+    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "CK_TIMEOUT_MULTIPLIER": "4",
 }
