@@ -92,7 +92,7 @@ compare_files(struct checking *c)
     for (i = 0; err == 0 && i < c->table.count; i++) {
         if (c->table.items[i].twin)
             fault(c, "two files have the name of %s", scan_table_name(&c->table, i));
-        else if (!c->table.items[i].matched)
+        else if (!c->table.items[i].matched && !c->table.items[i].in_new) /* new mail is none */
             fault(c, "the file %s has no UID", scan_table_name(&c->table, i));
     }
     return err;
