@@ -249,8 +249,8 @@ class Dovecot(Server):
         with open(os.path.join(work, "mansio", "users")) as f:
             hashes = f.read()
         write(os.path.join(self.dir, "users"),
-              "".join(line.split(":")[0] + ":" + line.split(":")[1].strip().replace("{YESCRYPT}", "{CRYPT}") + "\n"
-                      for line in hashes.splitlines()), 0o644)
+              "".join(":".join(line.split(":")[:2]).replace(":$", ":{CRYPT}$") + "\n" for line in hashes.splitlines()),
+              0o644)
         listen = "".join("""
 service %s-login {
   inet_listener %s {
