@@ -18,16 +18,14 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/incoming.h"
 #include "store/keywords.h"
 #include "store/scan.h"
 
-#define BLOCK 65536
-
 /* One message on its way. */
 struct appended {
-    char tmp[MDNAME_MAX + 1];
+    struct incoming in;
     char name[MDNAME_MAX + 1]; /* in cur/, from the rename on; "" = still in tmp/ */
-    uint64_t size, crlf_size;
     int64_t internal_date;
     unsigned flags;
     char **keywords;
@@ -41,15 +39,6 @@ struct append {
     struct appended *items;
     size_t count, cap;
     bool failed;
-};
-
-/* Octets come in pieces of any size: what the conversion must remember. */
-struct converter {
-    char last, before_last;
-    uint64_t size, crlf_size, limit;
-    char *out; /* BLOCK + 2 */
-    size_t out_len;
-    int file;
 };
 
 int
@@ -74,118 +63,6 @@ append_begin(struct account *a, const char *name, struct append **out)
     return 0;
 }
 
-static int
-flush(struct converter *c)
-{
-    size_t done = 0;
-    ssize_t n;
-
-    while (done < c->out_len) {
-        n = write(c->file, c->out + done, c->out_len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            log_error("writing a message: %s", strerror(errno));
-            return err_from_errno(errno);
-        }
-        done += (size_t)n;
-    }
-    c->out_len = 0;
-    return 0;
-}
-
-/* Octets without a line end in them, as they are. */
-static int
-put(struct converter *c, const char *p, size_t n)
-{
-    size_t part;
-    int err;
-
-    c->size += n;
-    while (n > 0) {
-        part = n < BLOCK - c->out_len ? n : BLOCK - c->out_len;
-        memcpy(c->out + c->out_len, p, part);
-        c->out_len += part;
-        p += part;
-        n -= part;
-        if (c->out_len == BLOCK) {
-            err = flush(c);
-            if (err < 0)
-                return err;
-        }
-    }
-    return 0;
-}
-
-/*
- * CRLF -> LF. A CR is held back until the octet behind it is known. "\r\r\n" is kept as it is:
- * as "\r\n" on disk it would come back with one CR less. crlf_size counts what message_send()
- * will make of it: an LF with no CR in front becomes two octets.
- */
-static int
-convert(struct converter *c, const char *p, size_t n)
-{
-    const char *end = p + n, *lf;
-    size_t len;
-    int err = 0;
-
-    while (err == 0 && p < end) {
-        lf = memchr(p, '\n', (size_t)(end - p));
-        len = (size_t)((lf != NULL ? lf : end) - p);
-        if (len > 0) {
-            if (c->last == '\r')
-                err = put(c, "\r", 1);
-            c->before_last = len > 1 ? p[len - 2] : c->last;
-            c->last = p[len - 1];
-            if (err == 0)
-                err = put(c, p, len - (c->last == '\r'));
-        }
-        if (lf == NULL || err < 0)
-            break;
-        if (c->last == '\r' && c->before_last == '\r')
-            err = put(c, "\r\n", 2);
-        else if (err == 0) {
-            err = put(c, "\n", 1);
-            c->crlf_size++;
-        }
-        c->before_last = c->last;
-        c->last = '\n';
-        p = lf + 1;
-    }
-    return err;
-}
-
-static int
-receive(struct converter *c, struct source *src)
-{
-    char *in = mem_alloc(BLOCK);
-    uint64_t got = 0;
-    ssize_t n;
-    int err = 0;
-
-    c->out = mem_alloc(BLOCK);
-    while ((n = src->read(src, in, BLOCK)) > 0) {
-        got += (uint64_t)n;
-        if (got > c->limit) {
-            err = ERR_LIMIT;
-            break;
-        }
-        err = convert(c, in, (size_t)n);
-        if (err < 0)
-            break;
-    }
-    if (n < 0)
-        err = (int)n;
-    if (err == 0 && c->last == '\r')
-        err = put(c, "\r", 1);
-    if (err == 0)
-        err = flush(c);
-    c->crlf_size += c->size;
-    free(in);
-    free(c->out);
-    return err;
-}
-
 static struct appended *
 new_item(struct append *ap, const struct flag_set *flags, int64_t internal_date)
 {
@@ -198,6 +75,7 @@ new_item(struct append *ap, const struct flag_set *flags, int64_t internal_date)
     }
     it = &ap->items[ap->count++];
     memset(it, 0, sizeof *it);
+    it->in.file = -1;
     it->flags = flags->flags;
     it->internal_date = internal_date == INT64_MIN ? sys_now() : internal_date;
     if (flags->keywords_count > 0)
@@ -211,32 +89,15 @@ int
 append_add(struct append *ap, struct source *src, const struct flag_set *flags,
            int64_t internal_date)
 {
-    struct converter c = {.file = -1, .limit = ap->a->conf->append_limit};
     struct appended *it;
     int err;
 
     if (ap->failed)
         log_panic("append_add() after an error");
     it = new_item(ap, flags, internal_date);
-    err = maildir_tmp_create(ap->fd, it->tmp, &c.file);
-    if (err < 0) {
-        it->tmp[0] = '\0';
-        ap->failed = true;
-        return err;
-    }
-    err = receive(&c, src);
-    it->size = c.size;
-    it->crlf_size = c.crlf_size;
-    sys_step("append:written");
+    err = incoming_write(&it->in, ap->fd, "", src, ap->a->conf->append_limit);
     if (err == 0)
-        err = maildir_set_date(c.file, it->internal_date);
-    if (err == 0 && sys_fsync(c.file) != 0) {
-        err = err_from_errno(errno);
-        log_error("fsync of a message: %s", strerror(errno));
-    }
-    if (close(c.file) != 0 && err == 0)
-        err = err_from_errno(errno);
-    sys_step("append:synced");
+        err = incoming_sync(&it->in, it->internal_date);
     ap->failed = err < 0;
     return err;
 }
@@ -246,20 +107,21 @@ static int
 deliver(struct append *ap, struct mailbox *m, struct appended *it, uint64_t keywords)
 {
     char from[MAILDIR_PATH_MAX], to[MAILDIR_PATH_MAX], name[MDNAME_MAX + 1];
-    int err = mdname_new(it->size, it->crlf_size, name);
+    int err = mdname_new(it->in.size, it->in.crlf_size, name);
 
     if (err == 0)
         err = mdname_build(name, strlen(name), it->flags,
                            (uint32_t)(keywords & KEYWORDS_LETTER_MASK), "", name);
     if (err < 0)
         return err;
-    snprintf(from, sizeof from, "tmp/%s", it->tmp);
+    snprintf(from, sizeof from, "tmp/%s", it->in.tmp);
     maildir_path(to, false, name);
     if (renameat(ap->fd, from, m->fd, to) != 0) {
         log_error("cannot move a message from %s to cur/: %s", from, strerror(errno));
         return err_from_errno(errno);
     }
     memcpy(it->name, name, sizeof name);
+    incoming_moved(&it->in);
     sys_step("append:renamed");
     return 0;
 }
@@ -275,8 +137,8 @@ add_to_index(struct mailbox *m, struct appended *it, uint64_t keywords, uint32_t
     row.keywords = keywords;
     row.internal_date = it->internal_date;
     row.save_date = sys_now();
-    row.size = it->size;
-    row.crlf_size = it->crlf_size;
+    row.size = it->in.size;
+    row.crlf_size = it->in.crlf_size;
     memcpy(row.name, it->name, sizeof row.name);
     err = index_message_add(m->a->ix, &m->row, &row);
     *uid = row.uid;
@@ -382,8 +244,7 @@ append_abort(struct append **app)
     if (ap == NULL)
         return;
     for (i = 0; i < ap->count; i++) {
-        if (ap->items[i].name[0] == '\0' && ap->items[i].tmp[0] != '\0')
-            maildir_tmp_remove(ap->fd, ap->items[i].tmp);
+        incoming_drop(&ap->items[i].in);
         for (j = 0; j < ap->items[i].keywords_count; j++)
             free(ap->items[i].keywords[j]);
         free(ap->items[i].keywords);
