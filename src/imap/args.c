@@ -33,7 +33,7 @@ int
 imap_read_set(struct imap *im, const struct token *t, bool uid, struct seqset *uids)
 {
     struct seqset asked;
-    uint32_t exists;
+    uint32_t exists, last;
     int err;
 
     if (t == NULL || t->type != TOKEN_ATOM)
@@ -43,10 +43,12 @@ imap_read_set(struct imap *im, const struct token *t, bool uid, struct seqset *u
                                             : view_known_uids(im->view, &im->saved, uids);
     if (!uid)
         return read_numbers(im, t, uids);
-    seqset_init(&asked);
     exists = view_info(im->view)->exists;
-    err = seqset_parse(t->text, t->len, exists > 0 ? view_uid(im->view, exists) : 0,
-                       im->conf->max_set_ranges, &asked);
+    last = exists > 0 ? view_uid(im->view, exists) : 0;
+    if (exists > 0 && last == 0) /* 5:* must not become 1:5 while the index can't be read */
+        return ERR_TEMP;
+    seqset_init(&asked);
+    err = seqset_parse(t->text, t->len, last, im->conf->max_set_ranges, &asked);
     if (err == 0)
         err = view_known_uids(im->view, &asked, uids);
     seqset_free(&asked);

@@ -102,18 +102,24 @@ maildrop_update(struct maildrop *d)
 {
     struct seqset uids;
     uint32_t n;
-    int err;
+    int err = 0;
 
     if (d->deleted_count == 0)
         return 0;
     seqset_init(&uids);
-    for (n = 1; n <= d->count; n++) {
-        uint32_t uid = d->deleted[n - 1] ? view_uid(d->view, n) : 0;
+    for (n = 1; err == 0 && n <= d->count; n++) {
+        uint32_t uid;
 
-        if (uid > 0)
+        if (!d->deleted[n - 1])
+            continue;
+        uid = view_uid(d->view, n);
+        if (uid == 0) /* the index can't be read just now: no +OK for what stays */
+            err = ERR_TEMP;
+        else
             seqset_add(&uids, uid, uid);
     }
-    err = view_expunge(d->view, &uids, true, NULL);
+    if (err == 0)
+        err = view_expunge(d->view, &uids, true, NULL);
     seqset_free(&uids);
     if (err == 0)
         maildrop_reset(d);
@@ -309,15 +315,16 @@ uidl_ok(const char *s)
 int
 maildrop_uidl(struct maildrop *d, uint32_t n, const char *format, char out[CONF_UIDL_SIZE])
 {
+    uint32_t uid = view_uid(d->view, n);
     const struct index_message *m;
-    int err = maildrop_find(d, n, &m);
+    int err = uid == 0 ? ERR_TEMP : maildrop_find(d, n, &m);
 
     if (err < 0)
         return err;
     if (m != NULL && uidl_ok(m->uidl))
         memcpy(out, m->uidl, strlen(m->uidl) + 1);
     else
-        conf_uidl_format(format, view_uid(d->view, n), view_info(d->view)->uidvalidity, out);
+        conf_uidl_format(format, uid, view_info(d->view)->uidvalidity, out);
     return 0;
 }
 
