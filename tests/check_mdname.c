@@ -175,6 +175,35 @@ START_TEST(new_names_differ_and_parse)
 }
 END_TEST
 
+START_TEST(names_made_after_a_mark)
+{
+    char before[MDNAME_MAX + 1], after[MDNAME_MAX + 1], other[MDNAME_MAX + 1];
+    char mark[MDNAME_MARK_SIZE], *q;
+
+    ck_assert_int_eq(mdname_new(1, 2, before), 0);
+    mdname_mark(mark);
+    ck_assert_int_eq(mdname_new(1, 2, after), 0);
+    ck_assert(mdname_is_after(after, mark));
+    ck_assert(!mdname_is_after(before, mark));
+    ck_assert_int_eq(mdname_build(after, strlen(after), MSG_SEEN, 1, "", other), 0);
+    ck_assert(mdname_is_after(other, mark));
+    ck_assert_int_eq(mdname_new(MDNAME_SIZE_UNKNOWN, MDNAME_SIZE_UNKNOWN, other), 0);
+    ck_assert(mdname_is_after(other, mark));
+    strncat(other, "x", 2); /* another host */
+    ck_assert(!mdname_is_after(other, mark));
+    memcpy(other, after, sizeof other);
+    q = strchr(other, 'P') + 1; /* another process */
+    *q = *q == '1' ? '2' : '1';
+    ck_assert(!mdname_is_after(other, mark));
+    memcpy(other, after, sizeof other);
+    other[0] = '0'; /* long before */
+    ck_assert(!mdname_is_after(other, mark));
+    ck_assert(!mdname_is_after("1700000000.M1P1.host", mark));
+    ck_assert(!mdname_is_after(after, ""));
+    ck_assert(!mdname_is_after(after, "1 2"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -190,6 +219,7 @@ main(void)
     tcase_add_test(t, unknown_letters_and_fields_are_kept);
     tcase_add_test(t, round_trip_of_random_names);
     tcase_add_test(t, names_have_a_bound);
+    tcase_add_test(t, names_made_after_a_mark);
     tcase_add_test(t, new_names_differ_and_parse);
     suite_add_tcase(suite, t);
     runner = srunner_create(suite);

@@ -216,3 +216,34 @@ mdname_new(uint64_t size, uint64_t crlf_size, char *out)
         n += snprintf(out + n, left - (size_t)n, ",W=%llu", (unsigned long long)crlf_size);
     return n > 0 && (size_t)n < left ? 0 : ERR_LIMIT;
 }
+
+void
+mdname_mark(char out[MDNAME_MARK_SIZE])
+{
+    if (process.host[0] == '\0')
+        find_host();
+    snprintf(out, MDNAME_MARK_SIZE, "%lld %ld %llu %s", (long long)(sys_now_us() / 1000000),
+             (long)getpid(), (unsigned long long)process.counter, process.host);
+}
+
+bool
+mdname_is_after(const char *name, const char *mark)
+{
+    long long then, seconds, micros;
+    unsigned long long last, counter;
+    long by, pid;
+    int rest = 0, host = 0;
+    char chance[17];
+    size_t len;
+
+    if (sscanf(mark, "%18lld %18ld %18llu %n", &then, &by, &last, &host) != 3 || host == 0 ||
+        sscanf(name, "%18lld.M%18lldP%18ldQ%18llu_%16[0-9a-f].%n", &seconds, &micros, &pid,
+               &counter, chance, &rest) != 5 ||
+        rest == 0)
+        return false;
+    len = strlen(mark + host);
+    return seconds >= then && pid == by && counter > last &&
+           strncmp(name + rest, mark + host, len) == 0 &&
+           (name[rest + (int)len] == '\0' || name[rest + (int)len] == ',' ||
+            name[rest + (int)len] == ':');
+}

@@ -46,4 +46,11 @@ int mdname_build(const char *base, size_t base_len, unsigned flags, uint32_t key
  * ERR_LIMIT. */
 int mdname_new(uint64_t size, uint64_t crlf_size, char *out);
 
+/* A note of "now, in this process" (a line's worth of text without tabs), by which another
+   process can tell later which names mdname_new() made after it: what a process that died
+   left behind. */
+#define MDNAME_MARK_SIZE 320
+void mdname_mark(char out[MDNAME_MARK_SIZE]);
+bool mdname_is_after(const char *name, const char *mark);
+
 #endif

@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "store/account_private.h"
 #include "store/maildir.h"
+#include "store/pending.h"
 
 #define INDEX_NAME   "mansio-index"
 #define PURGED_STAMP "mansio-purged" /* its mtime: when tmp/ was looked through last */
@@ -31,6 +32,8 @@ account_lock(struct account *a)
     int err = index_lock(a->ix);
 
     a->locked = err == 0;
+    if (err == 0 && index_recovered(a->ix))
+        pending_mend(a);
     return err;
 }
 
@@ -76,7 +79,7 @@ make_maildir(struct account *a)
         log_error("cannot make %s/tmp: %s", a->mail_dir, strerror(errno));
         return err_from_errno(errno);
     }
-    err = maildir_write_file(a->root, ACCOUNT_PENDING, "setup\n", 6);
+    err = maildir_write_file(a->root, PENDING_FILE, "setup\n", 6);
     return err == 0 ? maildir_make_parts(a->root, false) : err;
 }
 
@@ -100,7 +103,7 @@ open_root(struct account *a)
         return make_maildir(a);
     /* a Maildir that other programs made, opened by us for the first time */
     if (faccessat(a->root, PURGED_STAMP, F_OK, 0) != 0 && errno == ENOENT)
-        return maildir_write_file(a->root, ACCOUNT_PENDING, "setup\n", 6);
+        return maildir_write_file(a->root, PENDING_FILE, "setup\n", 6);
     return 0;
 }
 
@@ -170,13 +173,13 @@ account_open(const struct account_params *p, struct account **out)
         err = open_root(a);
     if (err == 0)
         err = index_open(a->index_dir, p->conf->lock_timeout, &a->ix);
-    if (err == 0 && faccessat(a->root, ACCOUNT_PENDING, F_OK, 0) == 0)
-        err = folders_finish_pending(a);
     if (err < 0) {
         account_close(&a);
         return err;
     }
     purge(a);
+    if (faccessat(a->root, PENDING_FILE, F_OK, 0) == 0)
+        pending_finish(a);
     *out = a;
     return 0;
 }

@@ -23,12 +23,6 @@ struct account {
 int account_lock(struct account *a);
 void account_unlock(struct account *a);
 
-/* A file in the root that says what was begun and must be finished by the next opener:
- * "setup\n" or "rename\tFROM\tTO\n". */
-#define ACCOUNT_PENDING "mansio-pending"
-
-/* folders_pending.c: finishes what ACCOUNT_PENDING says. Takes the lock. */
-int folders_finish_pending(struct account *a);
 /* Makes the folders of auto_folders, subscribed and marked. Takes the lock. */
 int folders_make_auto(struct account *a);
 /* Once a day: old files in the folders' tmp/, leftovers of deletions, rows without a directory.

@@ -4,8 +4,9 @@
  * append_add() reads from the client, so it works without the lock: file in tmp/, converted
  * line ends, internal date, fsync. append_commit() takes the lock and does the rest in the
  * order of the fourth invariant: rename into cur/, fsync of the directory, one synced commit.
- * If that fails the files are removed again; if the process dies in between they're in cur/
- * whole, and the next scan gives them UIDs.
+ * If that fails the files are removed again. If the process dies in between, one message is in
+ * cur/ whole, and the next scan gives it a UID; several are removed by the next opener
+ * (pending_undo()).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include "base/sys.h"
 #include "store/incoming.h"
 #include "store/keywords.h"
+#include "store/pending.h"
 #include "store/scan.h"
 
 /* One message on its way. */
@@ -39,6 +41,7 @@ struct append {
     struct appended *items;
     size_t count, cap;
     bool failed;
+    bool noted; /* pending_undo() was called */
 };
 
 int
@@ -188,6 +191,10 @@ commit_locked(struct append *ap, struct mailbox **m, uint32_t *first_uid)
 
     if (err == 0)
         err = scan_sync(*m, 0);
+    if (err == 0 && ap->count > 1) { /* RFC 3502: all or none, also over a crash */
+        err = pending_undo(*m);
+        ap->noted = err == 0;
+    }
     if (err == 0)
         err = commit_items(ap, *m, first_uid);
     return err == ERR_GONE ? ERR_NOENT : err;
@@ -226,6 +233,8 @@ append_commit(struct append **app, uint32_t *uidvalidity, uint32_t *first_uid)
             if (m != NULL)
                 take_back(ap, m);
         }
+        if (ap->noted)
+            pending_end(ap->a, PENDING_UNDO);
         account_unlock(ap->a);
     }
     if (err == 0)

@@ -203,19 +203,15 @@ folders_delete_empty(struct account *a, const char *name)
     int fd, err = mdname_new(MDNAME_SIZE_UNKNOWN, MDNAME_SIZE_UNKNOWN, unique);
 
     if (err == 0)
-        err = account_lock(a);
+        err = maildir_open(a->root, name, &fd);
     if (err < 0)
         return err;
     snprintf(away, sizeof away, MAILDIR_DELETED "%.120s", unique);
-    err = maildir_open(a->root, name, &fd);
-    if (err == 0) {
-        err = maildir_is_empty(fd) ? delete_locked(a, name, away) : ERR_EXISTS;
-        close(fd);
-    }
+    err = maildir_is_empty(fd) ? delete_locked(a, name, away) : ERR_EXISTS;
+    close(fd);
     if (err < 0)
         index_abort(a->ix);
-    account_unlock(a);
-    if (err == 0)
+    else
         (void)maildir_remove_tree(a->root, away);
     return err;
 }

@@ -24,7 +24,8 @@ int subscriptions_read(struct account *a, struct name_list *out);
 int subscriptions_change(struct account *a, const char *name, bool on);
 /* folders_change.c: folder_create() with the lock held. */
 int folders_create_locked(struct account *a, const char *name, uint32_t special_use);
-/* folders_change.c: folder_delete() of a folder in which no message lies; else ERR_EXISTS. */
+/* folders_change.c: folder_delete() of a folder in which no message lies; else ERR_EXISTS.
+   Locked. */
 int folders_delete_empty(struct account *a, const char *name);
 /* folders_rename.c: moves directories and rows of `from` and its children; may be called again
    for what was moved in part. Locked. */

@@ -18,6 +18,7 @@
 #include "base/sys.h"
 #include "store/folders_private.h"
 #include "store/maildir.h"
+#include "store/pending.h"
 #include "store/view.h"
 
 /* The new name of `name`, which is `from` or a child of it. ERR_CANNOT: too long. */
@@ -158,32 +159,18 @@ folders_move(struct account *a, const char *from, const char *to)
     return err == 0 ? move_rows(a, from, to) : err;
 }
 
-static void
-end_pending(struct account *a)
-{
-    if (unlinkat(a->root, ACCOUNT_PENDING, 0) == 0)
-        (void)sys_fsync_dir(a->root, ".");
-}
-
 static int
 rename_noted(struct account *a, const struct name_list *names, const char *from, const char *to)
 {
-    struct buf b = BUF_INIT(4096);
-    int err;
+    int err = pending_rename(a, from, to);
 
-    buf_addf(&b, "rename\t%s\t%s\n", from, to);
-    err = maildir_write_file(a->root, ACCOUNT_PENDING, b.data, b.len);
-    buf_free(&b);
     sys_step("rename:pending");
-    if (err <
-        0) { /* it may be there all the same: the client is told NO, so nobody must finish it */
-        end_pending(a);
+    if (err < 0)
         return err;
-    }
     err = folders_move(a, from, to);
     if (err < 0)
         undo_dirs(a, names, from, to);
-    end_pending(a);
+    pending_end(a, PENDING_FILE);
     sys_step("rename:done");
     return err;
 }
@@ -209,27 +196,12 @@ rename_locked(struct account *a, const char *from, const char *to)
 static int
 rename_inbox(struct account *a, const char *to)
 {
-    struct seq_range every = {1, UINT32_MAX};
-    struct seqset all = {.ranges = &every, .count = 1, .cap = 1}, src, dst;
     struct view *v = NULL;
-    uint32_t uidvalidity;
-    bool some_gone;
-    int err = folder_create(a, to, 0);
+    int err = view_open(a, "INBOX", VIEW_POP3, &v);
 
-    if (err < 0)
-        return err;
-    seqset_init(&src);
-    seqset_init(&dst);
-    err = view_open(a, "INBOX", VIEW_POP3, &v);
     if (err == 0)
-        err = view_copy(v, &all, to, true, &uidvalidity, &src, &dst, &some_gone);
+        err = view_rename(v, to);
     view_close(&v);
-    seqset_free(&src);
-    seqset_free(&dst);
-    /* what couldn't be put back, or was delivered there meanwhile, must not go with the folder
-     */
-    if (err < 0 && folders_delete_empty(a, to) == ERR_EXISTS)
-        log_warn("INBOX could not be renamed: the folder %s stays, messages are in it", to);
     return err;
 }
 
@@ -254,61 +226,6 @@ folder_rename(struct account *a, const char *from, const char *to)
     return err;
 }
 
-/* The two names of a line "rename\tFROM\tTO\n". */
-static bool
-parse_rename(char *line, char **from, char **to)
-{
-    char *tab;
-
-    line[strcspn(line, "\n")] = '\0';
-    if (strncmp(line, "rename\t", 7) != 0)
-        return false;
-    *from = line + 7;
-    tab = strchr(*from, '\t');
-    if (tab == NULL)
-        return false;
-    *tab = '\0';
-    *to = tab + 1;
-    return **from != '\0' && **to != '\0' && strlen(*from) <= MBOXNAME_MAX &&
-           strlen(*to) <= MBOXNAME_MAX && strchr(*from, '/') == NULL &&
-           strchr(*to, '/') == NULL;
-}
-
-int
-folders_finish_pending(struct account *a)
-{
-    struct buf b = BUF_INIT(8192);
-    char *from, *to;
-    bool setup;
-    int err = account_lock(a);
-
-    if (err < 0)
-        return err;
-    /* read under the lock: another session may be at work on it, and be done now */
-    err = maildir_read_file(a->root, ACCOUNT_PENDING, &b);
-    buf_addc(&b, '\0');
-    setup = err == 0 && strcmp(b.data, "setup\n") == 0;
-    if (err == 0 && !setup) {
-        if (parse_rename(b.data, &from, &to)) {
-            log_info("finishing the renaming of folder %s to %s", from, to);
-            err = folders_move(a, from, to);
-        }
-        if (err == 0)
-            end_pending(a);
-    }
-    account_unlock(a);
-    buf_free(&b);
-    if (setup) {
-        err = folders_make_auto(a);
-        if (err == 0)
-            end_pending(a);
-    }
-    if (err < 0 && err != ERR_NOENT)
-        log_warn("%s/" ACCOUNT_PENDING " could not be finished: %s; it will be tried again",
-                 a->mail_dir, err_text(err));
-    return 0;
-}
-
 int
 folders_heal(struct account *a)
 {
@@ -316,9 +233,16 @@ folders_heal(struct account *a)
     struct name_list names = {0};
     struct index_mailbox row;
     struct mailbox *m;
+    bool orphans = false;
     size_t i;
-    int err = folders_read(a, &names);
+    int err = index_mailbox_each(a->ix, collect_row, &rows);
 
+    for (i = 0; i < rows.list.count; i++)
+        orphans = orphans || !folder_exists(a, rows.list.names[i]);
+    name_list_free(&rows.list);
+    if (err < 0 || !orphans)
+        return err;
+    err = folders_read(a, &names);
     /* opening a directory that has no row gives it the one that its file names */
     for (i = 0; err == 0 && i < names.count; i++) {
         if (index_mailbox_get(a->ix, names.names[i], &row) != ERR_NOENT)

@@ -42,6 +42,9 @@ const char *index_notify_path(const struct index *ix);
 /* 0, or ERR_BUSY, ERR_IO, ERR_NOSPACE ... A second call while locked is a panic. */
 int index_lock(struct index *ix);
 void index_unlock(struct index *ix); /* aborts an open transaction */
+/* Did this lock have to recover, because the last holder died or failed, or after a reboot?
+   Then work with several files may have been cut short. */
+bool index_recovered(const struct index *ix);
 /* A number that grows whenever the index had to be started anew (rows lost). Compare after
    index_lock(): another number than at SELECT means that every view of this account is void. */
 uint64_t index_incarnation(const struct index *ix);

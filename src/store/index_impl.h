@@ -53,9 +53,10 @@ struct index {
     int dirfd;
     int notify_fd; /* -1 until first used */
     struct lockfile *lock;
-    struct kv *kv; /* NULL: not open */
-    bool suspect;  /* a record made no sense: recover with a full check next time */
-    bool changed;  /* the transaction changed a mailbox */
+    struct kv *kv;  /* NULL: not open */
+    bool suspect;   /* a record made no sense: recover with a full check next time */
+    bool changed;   /* the transaction changed a mailbox */
+    bool recovered; /* at the last index_lock() */
     struct index_control control;
     struct pending_change *changes;
     size_t changes_count, changes_cap;

@@ -229,6 +229,7 @@ enter(struct index *ix, enum lock_state state)
 {
     int err;
 
+    ix->recovered = false;
     if (state != LOCK_CLEAN)
         kv_forget(&ix->kv);
     if (state != LOCK_RECOVER) {
@@ -238,6 +239,7 @@ enter(struct index *ix, enum lock_state state)
         if (err == 0 || err == ERR_UNSUPPORTED || kv_is_resource(err))
             return err;
     }
+    ix->recovered = true;
     return ix_recover(ix);
 }
 
@@ -307,6 +309,12 @@ index_unlock(struct index *ix)
     if (note != 0)
         lockfile_set_note(ix->lock, 0);
     lockfile_unlock(ix->lock);
+}
+
+bool
+index_recovered(const struct index *ix)
+{
+    return ix->recovered;
 }
 
 uint64_t

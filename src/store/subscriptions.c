@@ -56,11 +56,23 @@ subscriptions_read(struct account *a, struct name_list *out)
     return 0;
 }
 
+/* The list as it was, if it isn't. */
+static void
+put_back(struct account *a, const struct buf *before)
+{
+    struct buf now = BUF_INIT(FILE_MAX);
+
+    if (maildir_read_file(a->root, FILE_NAME, &now) == 0 &&
+        (now.len != before->len || memcmp(now.data, before->data, now.len) != 0))
+        (void)maildir_write_file(a->root, FILE_NAME, before->data, before->len);
+    buf_free(&now);
+}
+
 int
 subscriptions_change(struct account *a, const char *name, bool on)
 {
     struct name_list names = {0};
-    struct buf b = BUF_INIT(FILE_MAX);
+    struct buf b = BUF_INIT(FILE_MAX), before = BUF_INIT(FILE_MAX);
     bool there = false;
     size_t i;
     int err = subscriptions_read(a, &names);
@@ -68,6 +80,7 @@ subscriptions_change(struct account *a, const char *name, bool on)
     for (i = 0; err == 0 && i < names.count; i++) {
         bool same = strcmp(names.names[i], name) == 0;
 
+        buf_addf(&before, "%s\n", names.names[i]);
         if (same && (!on || there)) {
             there = true;
             continue;
@@ -80,9 +93,13 @@ subscriptions_change(struct account *a, const char *name, bool on)
         err = ERR_LIMIT;
     if (on && !there)
         buf_addf(&b, "%s\n", name);
-    if (err == 0 && on != there)
+    if (err == 0 && on != there) {
         err = maildir_write_file(a->root, FILE_NAME, b.data, b.len);
+        if (err < 0) /* it may be there all the same: NO means that it isn't */
+            put_back(a, &before);
+    }
     name_list_free(&names);
+    buf_free(&before);
     buf_free(&b);
     return err;
 }

@@ -152,6 +152,9 @@ int view_expunge(struct view *v, const struct seqset *uids, bool any_flag,
  */
 int view_copy(struct view *v, const struct seqset *uids, const char *to, bool move,
               uint32_t *uidvalidity, struct seqset *src, struct seqset *dst, bool *some_gone);
+/* Makes a folder and moves everything there: RENAME INBOX (RFC 3501 6.3.5). All or nothing,
+ * also over a crash: the next account_open() finishes it. ERR_EXISTS. */
+int view_rename(struct view *v, const char *to);
 
 /* A descriptor that becomes readable when something in this mailbox may have changed (a file
    came or went, another session committed); -1 if the system has no inotify to give: poll every

@@ -4,9 +4,13 @@
  * COPY makes a hard link, MOVE renames; where the file system has no links the bytes are
  * copied through tmp/. Each gets a name of its own, so that two copies of one message can lie
  * in one folder. Files first, then one fsync a directory, then one synced transaction for both
- * mailboxes: all or none. If that fails the files are put back. A crash in between leaves a
- * copied message as a new one in the target, and a moved one in the target only: whole, and
- * never in neither place.
+ * mailboxes: all or none. If that fails the files are put back.
+ *
+ * A crash in between: copies of several messages are taken back by the next opener
+ * (pending_undo()), so that a client that copies again has them once; one alone may stay as a
+ * new message. A moved message is in the target only: whole, and never in neither place (RFC
+ * 6851 3.3: each message for itself). RENAME INBOX is a MOVE of everything, which the next
+ * opener finishes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +23,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/folders_private.h"
 #include "store/keywords.h"
+#include "store/pending.h"
 #include "store/scan.h"
 #include "store/view_private.h"
 
@@ -40,6 +46,8 @@ struct copy {
     uint64_t mapped, bits[KEYWORDS_MAX]; /* keyword slots of the source, translated so far */
     unsigned finds;
     bool some_gone, from_new;
+    bool rename; /* RENAME INBOX: the target is made first */
+    bool made_target;
 };
 
 static uint64_t
@@ -272,6 +280,64 @@ open_target(struct copy *c, const char *to, struct mailbox **opened)
     return err == ERR_GONE ? ERR_NOENT : err;
 }
 
+/* RENAME INBOX: notes what's to be finished, and makes the folder. */
+static int
+make_target(struct copy *c, const char *to)
+{
+    struct account *a = c->v->a;
+    int err;
+
+    if (folder_exists(a, to))
+        return ERR_EXISTS;
+    err = pending_inbox(a, to, c->v->m->row.uidnext);
+    if (err < 0)
+        return err;
+    err = folders_create_locked(a, to, 0);
+    c->made_target = err == 0;
+    if (err < 0)
+        pending_end(a, PENDING_FILE);
+    return err;
+}
+
+/* The renaming is done, or undone. What couldn't be put back, or was delivered there meanwhile,
+   must not go with the folder. */
+static void
+end_target(struct copy *c, const char *to, int err)
+{
+    if (err < 0 && folders_delete_empty(c->v->a, to) == ERR_EXISTS)
+        log_warn("INBOX could not be renamed: the folder %s stays, messages are in it", to);
+    pending_end(c->v->a, PENDING_FILE);
+}
+
+static bool
+several(const struct seqset *uids)
+{
+    return uids->count > 1 ||
+           (uids->count == 1 && uids->ranges[0].first != uids->ranges[0].last);
+}
+
+static int
+copy_noted(struct copy *c, const struct seqset *uids)
+{
+    bool note = !c->move && several(uids);
+    int err = note ? pending_undo(c->to) : 0;
+
+    if (err < 0)
+        return err;
+    err = index_begin(c->v->a->ix);
+    if (err == 0)
+        err = copy_all(c, uids);
+    if (err == 0)
+        err = finish(c);
+    if (err < 0) {
+        index_abort(c->v->a->ix);
+        take_back(c);
+    }
+    if (note)
+        pending_end(c->v->a, PENDING_UNDO);
+    return err;
+}
+
 static int
 run(struct copy *c, const struct seqset *uids, const char *to, struct mailbox **opened)
 {
@@ -279,19 +345,40 @@ run(struct copy *c, const struct seqset *uids, const char *to, struct mailbox **
 
     if (err == 0)
         err = view_load_uids(c->v);
+    if (err == 0 && c->rename)
+        err = make_target(c, to);
     if (err == 0)
         err = open_target(c, to, opened);
     if (err == 0)
-        err = index_begin(c->v->a->ix);
+        err = copy_noted(c, uids);
+    if (c->made_target)
+        end_target(c, to, err);
+    return err;
+}
+
+/* The whole of it, with the lock taken and given up. */
+static int
+copy_locked(struct copy *c, const struct seqset *uids, const char *to, uint32_t *uidvalidity)
+{
+    struct mailbox *opened = NULL;
+    int err = view_lock(c->v);
+
     if (err < 0)
         return err;
-    err = copy_all(c, uids);
-    if (err == 0)
-        err = finish(c);
-    if (err < 0) {
-        index_abort(c->v->a->ix);
-        take_back(c);
+    c->batch = view_batch_new();
+    c->names = arena_new();
+    err = run(c, uids, to, &opened);
+    view_unlock(c->v);
+    if (err == 0) {
+        *uidvalidity = c->to->row.uidvalidity;
+    } else {
+        seqset_clear(c->src);
+        seqset_clear(c->dst);
     }
+    free(c->made);
+    arena_free(&c->names);
+    view_batch_free(&c->batch);
+    mailbox_close(&opened);
     return err;
 }
 
@@ -300,7 +387,6 @@ view_copy(struct view *v, const struct seqset *uids, const char *to, bool move,
           uint32_t *uidvalidity, struct seqset *src, struct seqset *dst, bool *some_gone)
 {
     struct copy c = {.v = v, .move = move, .src = src, .dst = dst};
-    struct mailbox *opened = NULL;
     int err;
 
     *uidvalidity = 0;
@@ -309,23 +395,24 @@ view_copy(struct view *v, const struct seqset *uids, const char *to, bool move,
     seqset_clear(dst);
     if (move && (v->flags & VIEW_READONLY) != 0)
         return ERR_READONLY;
-    err = view_lock(v);
-    if (err < 0)
-        return err;
-    c.batch = view_batch_new();
-    c.names = arena_new();
-    err = run(&c, uids, to, &opened);
-    view_unlock(v);
-    if (err == 0) {
-        *uidvalidity = c.to->row.uidvalidity;
-        *some_gone = c.some_gone;
-    } else {
-        seqset_clear(src);
-        seqset_clear(dst);
-    }
-    free(c.made);
-    arena_free(&c.names);
-    view_batch_free(&c.batch);
-    mailbox_close(&opened);
+    err = copy_locked(&c, uids, to, uidvalidity);
+    *some_gone = err == 0 && c.some_gone;
+    return err;
+}
+
+int
+view_rename(struct view *v, const char *to)
+{
+    struct seq_range every = {1, UINT32_MAX};
+    struct seqset all = {.ranges = &every, .count = 1, .cap = 1}, src, dst;
+    struct copy c = {.v = v, .move = true, .rename = true, .src = &src, .dst = &dst};
+    uint32_t uidvalidity;
+    int err;
+
+    seqset_init(&src);
+    seqset_init(&dst);
+    err = copy_locked(&c, &all, to, &uidvalidity);
+    seqset_free(&src);
+    seqset_free(&dst);
     return err;
 }
