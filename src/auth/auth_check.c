@@ -168,3 +168,13 @@ auth_check_user(const struct auth_check *c, const struct auth_request *rq,
     if (user != NULL)
         fill_answer(user, an);
 }
+
+bool
+auth_check_lookup(const struct auth_check *c, const char *name, struct auth_answer *an)
+{
+    const struct user *user = users_file_find(c->users, name);
+
+    if (user != NULL)
+        fill_answer(user, an);
+    return user != NULL;
+}

@@ -35,5 +35,7 @@ void auth_check_refresh(struct auth_check *c);
    that of another user, if need be, so that the work tells nothing. */
 void auth_check_user(const struct auth_check *c, const struct auth_request *rq,
                      struct auth_verdict *v, struct auth_answer *an);
+/* Fills the answer's fields for a delivery to this user. False: there's none. */
+bool auth_check_lookup(const struct auth_check *c, const char *name, struct auth_answer *an);
 
 #endif

@@ -1,8 +1,9 @@
 /*
- * A worker's side of the auth socket; see auth_client.h.
+ * The side of a worker or a delivery of the auth socket; see auth_client.h.
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -88,9 +89,9 @@ receive_answer(int fd, struct auth_answer *an, int64_t until_ms)
     return 0;
 }
 
-/* The descriptor, or -1 (logged). */
+/* The descriptor, or -1. `quiet`: that nobody listens there, or not for us, isn't logged. */
 static int
-connect_to(const char *socket_path, unsigned timeout_s)
+connect_to(const char *socket_path, unsigned timeout_s, bool quiet)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     struct timeval wait = {.tv_sec = (time_t)timeout_s}; /* while the backlog is full */
@@ -110,19 +111,22 @@ connect_to(const char *socket_path, unsigned timeout_s)
     while (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
         if (errno == EINTR)
             continue;
-        log_error("the auth process can't be reached at %s: %s", socket_path, strerror(errno));
+        if (!quiet || (errno != ENOENT && errno != ECONNREFUSED && errno != EACCES))
+            log_error("the auth process can't be reached at %s: %s", socket_path,
+                      strerror(errno));
         close(fd);
         return -1;
     }
     return fd;
 }
 
-int
-auth_send(const char *socket_path, const struct auth_request *rq, unsigned timeout_s, int *fd)
+static int
+connect_and_send(const char *socket_path, const struct auth_request *rq, unsigned timeout_s,
+                 bool quiet, int *fd)
 {
     int64_t until_ms = sys_monotonic_ms() + (int64_t)timeout_s * 1000;
 
-    *fd = connect_to(socket_path, timeout_s);
+    *fd = connect_to(socket_path, timeout_s, quiet);
     if (*fd < 0)
         return ERR_TEMP;
     if (send_request(*fd, rq, until_ms) == 0)
@@ -130,6 +134,12 @@ auth_send(const char *socket_path, const struct auth_request *rq, unsigned timeo
     close(*fd);
     *fd = -1;
     return ERR_TEMP;
+}
+
+int
+auth_send(const char *socket_path, const struct auth_request *rq, unsigned timeout_s, int *fd)
+{
+    return connect_and_send(socket_path, rq, timeout_s, false, fd);
 }
 
 int
@@ -154,4 +164,26 @@ auth_ask(const char *socket_path, const struct auth_request *rq, struct auth_ans
     if (auth_send(socket_path, rq, timeout_s, fd) != 0)
         return ERR_TEMP;
     return auth_receive(fd, an, timeout_s);
+}
+
+int
+auth_lookup(const char *socket_path, const char *user, struct auth_answer *an,
+            unsigned timeout_s)
+{
+    struct auth_request rq;
+    int fd;
+
+    memset(&rq, 0, sizeof rq);
+    rq.magic = AUTH_MAGIC_LOOKUP;
+    if (strlen(user) >= sizeof rq.user)
+        return ERR_NOENT;
+    snprintf(rq.user, sizeof rq.user, "%s", user);
+    if (connect_and_send(socket_path, &rq, timeout_s, true, &fd) != 0 ||
+        auth_receive(&fd, an, timeout_s) != 0)
+        return ERR_TEMP;
+    if (fd >= 0)
+        close(fd);
+    if (an->status == AUTH_OK)
+        return 0;
+    return an->status == AUTH_FAILED ? ERR_NOENT : ERR_TEMP;
 }

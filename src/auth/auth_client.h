@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-#define AUTH_MAGIC 0x4d53554eu
+#define AUTH_MAGIC        0x4d53554eu /* a login */
+#define AUTH_MAGIC_LOOKUP 0x4d53554cu /* only `user` counts: is there such a user? */
 
 struct auth_request {
     uint32_t magic;
@@ -44,5 +45,10 @@ int auth_receive(int *fd, struct auth_answer *an, unsigned timeout_s);
  * AUTH_OK (else closed, -1), or ERR_TEMP. */
 int auth_ask(const char *socket_path, const struct auth_request *rq, struct auth_answer *an,
              unsigned timeout_s, int *fd);
+/* Who is that? For deliveries: no password, no delay, whether or not he may log in. 0 and
+ * user, home, mail, quota in *an; ERR_NOENT: no such user; ERR_TEMP: not to be asked now (not
+ * logged if nobody listens there). */
+int auth_lookup(const char *socket_path, const char *user, struct auth_answer *an,
+                unsigned timeout_s);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * One connection of a worker to the auth process: a request is read, waits for its slot after
  * failures, has its password tried, and is answered. After a login the connection stays open
- * without a word until the session ends: that is how open logins are counted.
+ * without a word until the session ends: that is how open logins are counted. A lookup, for a
+ * delivery, is answered at once.
  *
  * The request is separate from its connection and freed (wiped) with the answer, so that an
  * open login costs a few dozen octets; and it outlives a connection that is closed while the
@@ -100,7 +101,7 @@ static void
 answer(struct auth_request_state *r, enum auth_status status, const char *reason)
 {
     struct auth_conn *c = r->conn;
-    bool sent;
+    bool sent, login = status == AUTH_OK && r->rq.magic == AUTH_MAGIC;
 
     if (status != AUTH_OK)
         memset(&r->an, 0, sizeof r->an);
@@ -109,7 +110,7 @@ answer(struct auth_request_state *r, enum auth_status status, const char *reason
     snprintf(r->an.reason, sizeof r->an.reason, "%s", reason);
     sent = send(c->fd, &r->an, sizeof r->an, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof r->an;
     request_free(r);
-    if (status != AUTH_OK || !sent)
+    if (!login || !sent)
         conn_close(c);
 }
 
@@ -219,11 +220,23 @@ is_text(const char *s, size_t size)
 static bool
 is_good_request(const struct auth_request *rq)
 {
-    return rq->magic == AUTH_MAGIC && is_text(rq->service, sizeof rq->service) &&
+    return (rq->magic == AUTH_MAGIC || rq->magic == AUTH_MAGIC_LOOKUP) &&
+           is_text(rq->service, sizeof rq->service) &&
            is_text(rq->mechanism, sizeof rq->mechanism) && is_text(rq->user, sizeof rq->user) &&
            is_text(rq->password, sizeof rq->password) &&
            is_text(rq->challenge, sizeof rq->challenge) &&
            is_text(rq->address, sizeof rq->address) && is_text(rq->session, sizeof rq->session);
+}
+
+/* Where a delivery goes. Nothing to guess, so nothing to delay. */
+static void
+look_up(struct auth_request_state *r)
+{
+    auth_check_refresh(&r->server->check);
+    if (auth_check_lookup(&r->server->check, r->rq.user, &r->an))
+        answer(r, AUTH_OK, "");
+    else
+        answer(r, AUTH_FAILED, "unknown user");
 }
 
 /* The request is whole. */
@@ -236,6 +249,10 @@ admit(struct auth_request_state *r)
     if (!is_good_request(&r->rq)) {
         log_error("a worker's request makes no sense: is it of another version?");
         conn_close(r->conn);
+        return;
+    }
+    if (r->rq.magic == AUTH_MAGIC_LOOKUP) {
+        look_up(r);
         return;
     }
     wait = penalty_admit(s->penalty, r->rq.user, r->rq.address, now, &r->slot);

@@ -137,6 +137,37 @@ mboxname_from_client(const struct mboxname_rules *r, const char *name, size_t le
     return err;
 }
 
+/* What is modified UTF-7 already stays: "R&-D" and "R&D" are the same folder. */
+static int
+encode_text(const char *text, struct buf *mutf7)
+{
+    struct buf utf8 = BUF_INIT(4 * MBOXNAME_MAX);
+    int err = mutf7_to_utf8(text, strlen(text), &utf8);
+
+    if (err == 0)
+        buf_adds(mutf7, text);
+    else
+        err = mutf7_from_utf8(text, strlen(text), mutf7);
+    buf_free(&utf8);
+    return err;
+}
+
+int
+mboxname_from_text(const struct mboxname_rules *r, const char *text, struct buf *internal)
+{
+    const struct mboxname_rules bare = {.separator = r->separator, .prefix = ""};
+    struct buf mutf7 = BUF_INIT(4 * MBOXNAME_MAX);
+    int err = encode_text(text, &mutf7);
+
+    buf_reset(internal);
+    if (err == 0)
+        err = mboxname_from_client(r, buf_str(&mutf7), mutf7.len, true, internal, NULL);
+    if (err == ERR_NOENT) /* not under the prefix */
+        err = mboxname_from_client(&bare, buf_str(&mutf7), mutf7.len, true, internal, NULL);
+    buf_free(&mutf7);
+    return err == ERR_LIMIT ? ERR_CANNOT : err;
+}
+
 void
 mboxname_to_client(const struct mboxname_rules *r, const char *internal, struct buf *out)
 {

@@ -32,6 +32,10 @@ struct mboxname_rules {
    that would be a second INBOX ("INBOX.INBOX") is ERR_CANNOT. *internal is emptied first. */
 int mboxname_from_client(const struct mboxname_rules *r, const char *name, size_t len,
                          bool strict, struct buf *internal, bool *had_trailing);
+/* A name as it's typed in a shell or a recipe -> internal name: UTF-8, or modified UTF-7 if
+   it's that; with the separator, with or without the prefix. As for CREATE otherwise:
+   ERR_CANNOT, ERR_SYNTAX. *internal is emptied first. */
+int mboxname_from_text(const struct mboxname_rules *r, const char *text, struct buf *internal);
 /* Internal -> client's name, appended to *out. */
 void mboxname_to_client(const struct mboxname_rules *r, const char *internal, struct buf *out);
 
