@@ -139,7 +139,8 @@ result_of_open(int error)
 static int
 open_mail(struct session *s, const struct auth_answer *an)
 {
-    struct account_params params = {.conf = s->conf, .user = an->user, .home = an->home};
+    struct account_params params = {
+        .conf = s->conf, .user = an->user, .home = an->home, .quota = an->quota};
     char *mail = NULL;
     int result = 0;
 

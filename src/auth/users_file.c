@@ -25,6 +25,7 @@
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/quota_limit.h"
 
 #define FILE_SIZE_MAX (512UL * 1024 * 1024)
 #define READ_SIZE     65536
@@ -96,6 +97,22 @@ set_mail(struct reading *r, struct user *user, const char *value)
         user->mail = value;
 }
 
+/* quota=, and Dovecot's quota_rule=. What isn't understood leaves the user with the
+   configuration's limit, and is told. */
+static void
+set_quota(struct reading *r, struct user *user, const char *word, const char *value)
+{
+    struct quota_limit limit;
+
+    if (quota_parse(value, &limit) == 0 && strlen(value) < QUOTA_LIMIT_SIZE)
+        user->quota = value;
+    else
+        fault(r, r->line,
+              "%s=%.80s of user %s is ignored, the quota of mansio.conf applies: write a size, "
+              "such as quota=10G, or a size and a number of messages, such as quota=10G:20000",
+              word, value, user->name);
+}
+
 /* One word of the extra field. Unknown ones are left alone: they may mean something to another
    server that uses the same file. */
 static void
@@ -116,7 +133,9 @@ read_word(struct reading *r, struct user *user, char *word)
     else if (strcasecmp(word, "pop3") == 0)
         set_service(r, &user->pop3, "pop3", value);
     else if (strcasecmp(word, "quota") == 0)
-        user->quota = value;
+        set_quota(r, user, "quota", value);
+    else if (strcasecmp(word, "quota_rule") == 0)
+        set_quota(r, user, "quota_rule", value);
     else if (strcasecmp(word, "mail") == 0)
         set_mail(r, user, value);
     else if (strcasecmp(word, "allow_nets") == 0)
@@ -212,8 +231,8 @@ read_line(struct reading *r, char *line, char *words)
               user.name);
     memcpy(words, fields[7], strlen(fields[7]) + 1);
     read_words(r, &user, words);
-    if (strlen(user.mail) >= 1024 || strlen(user.quota) >= 64) {
-        fault(r, r->line, "left out: mail= is longer than 1023 octets, or quota= than 63");
+    if (strlen(user.mail) >= 1024) {
+        fault(r, r->line, "left out: mail= is longer than 1023 octets");
         return;
     }
     add_user(r, &user);

@@ -29,6 +29,7 @@ struct conf {
     char *user_db;       /* file:PATH */
     char *mail_location; /* with %u %n %d %h */
     char *index_dir;     /* the same, "" = inside the Maildir */
+    char *quota;         /* the default: quota_parse(), "" = as maildirsize says */
     char *mail_user;     /* NAME or UID[:GID]; used only when started as root */
     char *auth_user;     /* who the auth process runs as when started as root */
     char *state_dir, *run_dir;

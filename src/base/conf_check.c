@@ -9,6 +9,7 @@
 #include <unistr.h>
 
 #include "base/conf_keys.h"
+#include "base/quota_limit.h"
 
 static bool
 has_control(const char *s, size_t len)
@@ -246,6 +247,20 @@ conf_check_uidl(const char *value, struct buf *why)
     if (conf_uidl_check(value, &fault) == 0)
         return true;
     buf_addf(why, "\"%.80s\": %s", value, fault);
+    return false;
+}
+
+bool
+conf_check_quota(const char *value, struct buf *why)
+{
+    struct quota_limit limit;
+
+    if (value[0] == '\0' || quota_parse(value, &limit) == 0)
+        return true;
+    buf_addf(why,
+             "\"%.64s\" is not a quota: write a size, such as 10G, a size and a number of "
+             "messages, such as 10G:20000, or 0 for no limit",
+             value);
     return false;
 }
 

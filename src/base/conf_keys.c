@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/conf_keys.h"
+#include "base/quota_limit.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc/mansio"
@@ -56,6 +57,9 @@ const struct conf_row conf_rows[] = {
      conf_check_mail_location, "where each user's Maildir is: %u %n %d %h"},
     {"index_dir", CONF_TEXT, AT(index_dir), "", 0, TEXT_MAX, conf_check_index_dir,
      "where each user's index is: %u %n %d %h; empty = inside the Maildir"},
+    {"quota", CONF_TEXT, AT(quota), "", 0, QUOTA_LIMIT_SIZE - 1, conf_check_quota,
+     "what a user may store: 10G, 10G:20000 with messages, 0 for any; empty = as the Maildir's "
+     "maildirsize says"},
     {"mail_user", CONF_TEXT, AT(mail_user), "vmail", 1, 255, conf_check_account,
      "owner of all mail: a name, or UID[:GID]"},
     {"auth_user", CONF_TEXT, AT(auth_user), "root", 1, 255, conf_check_account,

@@ -66,6 +66,6 @@ int conf_cross_check(const struct conf *conf, const struct conf_place *places,
 conf_check conf_check_listen, conf_check_path, conf_check_path_or_none, conf_check_user_db,
     conf_check_mail_location, conf_check_index_dir, conf_check_account, conf_check_log,
     conf_check_log_level, conf_check_prefix, conf_check_domain, conf_check_names,
-    conf_check_atoms, conf_check_uidl, conf_check_folders;
+    conf_check_atoms, conf_check_uidl, conf_check_folders, conf_check_quota;
 
 #endif

@@ -166,6 +166,7 @@ account_open(const struct account_params *p, struct account **out)
     a->conf = p->conf;
     a->user = mem_strdup(p->user);
     a->root = -1;
+    a->quota.text = mem_strdup(p->quota != NULL ? p->quota : "");
     a->names.separator = p->conf->hierarchy_separator;
     a->names.prefix = p->conf->namespace_prefix;
     err = find_paths(a, p);
@@ -195,6 +196,7 @@ account_close(struct account **a)
     free((*a)->user);
     free((*a)->mail_dir);
     free((*a)->index_dir);
+    free((*a)->quota.text);
     free(*a);
     *a = NULL;
 }

@@ -21,6 +21,7 @@ struct account_params {
     const char *user;          /* checked by user_name_check() */
     const char *home;          /* for %h; "" if none */
     const char *mail_location; /* NULL = the configuration's; else an already expanded path */
+    const char *quota; /* the user's own, quota_parse(); NULL or "": the configuration's */
 };
 
 /* Opens it. A missing Maildir is made (0700) with the auto_folders, each subscribed and marked;

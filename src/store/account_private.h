@@ -4,8 +4,18 @@
 #ifndef STORE_ACCOUNT_PRIVATE_H
 #define STORE_ACCOUNT_PRIVATE_H
 
+#include "base/quota_limit.h"
 #include "store/account.h"
 #include "store/index.h"
+
+/* store/quota.c */
+struct quota_state {
+    char *text; /* the user's own limit as written, "" = by the configuration */
+    bool known; /* the rest is filled */
+    bool applies;
+    bool in_file; /* the limit is the first line of maildirsize: another program's */
+    struct quota_limit limit;
+};
 
 struct account {
     const struct conf *conf;
@@ -16,6 +26,7 @@ struct account {
     struct index *ix;
     struct mboxname_rules names;
     bool locked;
+    struct quota_state quota;
 };
 
 /* The account's lock. Never held across a wait for the client. Unlocking what isn't locked is
