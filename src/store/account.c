@@ -45,6 +45,24 @@ account_unlock(struct account *a)
     a->locked = false;
 }
 
+/* One directory, durable: a synced file in it is lost all the same if this entry is. */
+static int
+make_dir(const char *path)
+{
+    int fd, err = 0;
+
+    if (mkdir(path, 0700) != 0)
+        return errno == EEXIST ? 0 : err_from_errno(errno);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_from_errno(errno);
+    /* a spool directory that may be written but not read can't be synced */
+    if (sys_fsync_dir(fd, "..") != 0 && errno != EACCES)
+        err = err_from_errno(errno);
+    close(fd);
+    return err;
+}
+
 /* Makes a directory and its parents, 0700. */
 static int
 make_path(const char *path)
@@ -56,14 +74,13 @@ make_path(const char *path)
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            err = err_from_errno(errno);
+        err = make_dir(copy);
         *p = '/';
     }
-    if (err == 0 && mkdir(copy, 0700) != 0 && errno != EEXIST)
-        err = err_from_errno(errno);
+    if (err == 0)
+        err = make_dir(copy);
     if (err < 0)
-        log_error("cannot make the directory %s: %s", path, strerror(errno));
+        log_error("cannot make the directory %s: %s", path, err_text(err));
     free(copy);
     return err;
 }
@@ -80,7 +97,11 @@ make_maildir(struct account *a)
         return err_from_errno(errno);
     }
     err = maildir_write_file(a->root, PENDING_FILE, "setup\n", 6);
-    return err == 0 ? maildir_make_parts(a->root, false) : err;
+    if (err == 0)
+        err = maildir_make_parts(a->root, false);
+    if (err == 0 && sys_fsync(a->root) != 0)
+        err = err_from_errno(errno);
+    return err;
 }
 
 static int

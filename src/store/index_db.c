@@ -88,7 +88,8 @@ install_hooks(void)
     db_env_set_func_seek(res_seek);
     db_env_set_func_write(res_write);
     db_env_set_func_pwrite(res_pwrite);
-    db_env_set_func_fsync(sys_fdatasync);
+    db_env_set_func_fsync(res_fsync);
+    db_env_set_func_rename(res_rename);
     db_env_set_func_region_map(map_hook, unmap_hook);
 }
 
@@ -252,6 +253,7 @@ kv_open(const char *dir, enum kv_mode mode, bool create, struct kv **out)
     install_hooks();
     resources_init(&kv->res);
     kv->create = create;
+    kv->res.dir = dir;
     use(kv);
     ret = open_env(kv, dir, mode);
     if (ret == 0) {

@@ -46,9 +46,10 @@ join_path(const char *dir, const char *name)
 static int
 open_place(struct index *ix)
 {
+    bool made = mkdir(ix->path, 0700) == 0;
     int err;
 
-    if (mkdir(ix->path, 0700) != 0 && errno != EEXIST) {
+    if (!made && errno != EEXIST) {
         err = err_from_errno(errno);
         log_error("index: %s: %s", ix->path, strerror(errno));
         return err;
@@ -59,6 +60,8 @@ open_place(struct index *ix)
         log_error("index: %s: %s", ix->path, strerror(errno));
         return err;
     }
+    if (made && sys_fsync_dir(ix->dirfd, "..") != 0 && errno != EACCES)
+        log_warn("index: %s: its directory can't be synced: %s", ix->path, strerror(errno));
     err = lockfile_open(ix->dirfd, INDEX_LOCK_FILE, &ix->lock);
     if (err != 0) {
         close(ix->dirfd);

@@ -119,7 +119,7 @@ settle_dirs(struct index *ix)
     if (!exists(ix->dirfd, INDEX_DB_DIR)) {
         if (renameat(ix->dirfd, INDEX_BUILD_DIR, ix->dirfd, INDEX_DB_DIR) == 0)
             return 0;
-        if (mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0)
+        if (mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0 || sys_fsync(ix->dirfd) != 0)
             return err_from_errno(errno);
     }
     if (exists(ix->dirfd, INDEX_BUILD_DIR))
@@ -297,7 +297,8 @@ start_anew(struct index *ix)
     if (err == 0)
         err = set_aside(ix, aside, sizeof aside);
     sys_step("index:aside");
-    if (err == 0 && mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0)
+    if (err == 0 &&
+        (mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0 || sys_fsync(ix->dirfd) != 0))
         err = err_from_errno(errno);
     if (err == 0)
         err = open_recovered(ix);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "store/index_page.h"
 #include "store/index_resources.h"
 
@@ -158,11 +160,38 @@ res_open(const char *path, int flags, ...)
         va_end(ap);
     }
     fd = open(path, flags | O_CLOEXEC, mode);
+    if (fd >= 0 && r != NULL && (flags & O_CREAT) != 0)
+        r->new_names = true;
     if (fd >= 0 && r != NULL && r->fds_count < RES_FDS) {
         r->fds[r->fds_count].pages = is_page_file(path);
         r->fds[r->fds_count++].fd = fd;
     }
     return fd;
+}
+
+int
+res_rename(const char *from, const char *to)
+{
+    int result = rename(from, to);
+
+    if (result == 0 && user.now != NULL)
+        user.now->new_names = true;
+    return result;
+}
+
+int
+res_fsync(int fd)
+{
+    struct resources *r = user.now;
+
+    if (sys_fdatasync(fd) != 0)
+        return -1;
+    if (r == NULL || !r->new_names)
+        return 0;
+    if (sys_fsync_dir(AT_FDCWD, r->dir) != 0)
+        return -1;
+    r->new_names = false;
+    return 0;
 }
 
 int

@@ -35,6 +35,8 @@ struct resources {
     unsigned maps_count;
     bool create_regions; /* regions are made; else only joined */
     unsigned map_calls;
+    const char *dir;  /* the environment's directory; borrowed */
+    bool new_names;   /* in it, that aren't synced yet */
     int write_error;  /* errno of the last write that failed, 0 = none */
     bool recovering;  /* holes in files are to be expected */
     bool bad_page;    /* the page read just now is damaged */
@@ -57,6 +59,10 @@ int res_close(int fd);
 /* A damaged page of a file of pages counts as unreadable; see index_page.h. */
 ssize_t res_pread(int fd, void *p, size_t n, off_t at);
 int res_seek(int fd, off_t at, int whence);
+/* fdatasync, and of the directory if a file was made or renamed in it: Berkeley DB leaves that
+   to the file system. */
+int res_fsync(int fd);
+int res_rename(const char *from, const char *to);
 ssize_t res_write(int fd, const void *p, size_t n);
 ssize_t res_pwrite(int fd, const void *p, size_t n, off_t at);
 /* Regions. *create comes as Berkeley DB's wish and goes as what was done. errno values. */
