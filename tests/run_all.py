@@ -171,6 +171,7 @@ SUITES = [
     ("clients", suite_script("tests/clients.py")),
     ("kill", suite_script("tests/kill.py")),
     ("crash-matrix", suite_script("tests/crash_matrix.py", arguments=("short",))),
+    ("neighbours", suite_script("tests/neighbours.py")),
     ("idle", suite_script("tests/many_idle.py")),
     ("idle-tls", suite_script("tests/many_idle.py", env={"MANSIO_IDLE_TLS": "1", "MANSIO_IDLE_CONNECTIONS": "200"})),
     ("bench", suite_bench),
