@@ -1,0 +1,101 @@
+/*
+ * mansio-deliver(8): the delivery agent that a mail transfer agent starts for each message.
+ * This is the command line; the work is in deliver.c.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "proc/deliver.h"
+#include "proc/deliver_input.h"
+
+#define USAGE                                                                                  \
+    "usage: mansio-deliver [-Cqs] [-a address] [-c file] [-e characters] [-f sender] "         \
+    "[-m folder] user"
+
+/* What a mail transfer agent leaves us with is no reason to fail half-way. */
+static void
+prepare_process(void)
+{
+    struct rlimit limit;
+
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* EFBIG instead */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    input_catch_signals();
+}
+
+/* -1, or an exit status: nothing is to be delivered. */
+static int
+read_options(int argc, char **argv, struct deliver_options *o)
+{
+    int c;
+
+    while ((c = getopt(argc, argv, "a:c:d:e:f:m:qsCV")) != -1) {
+        switch (c) {
+        case 'a':
+            o->recipient = optarg;
+            break;
+        case 'c':
+            o->conf_file = optarg;
+            break;
+        case 'd':
+            o->user = optarg;
+            break;
+        case 'e':
+            o->details = optarg;
+            break;
+        case 'f':
+            o->sender = optarg;
+            break;
+        case 'm':
+            o->folder = optarg;
+            break;
+        case 'q':
+            o->bounce_full = true;
+            break;
+        case 's':
+            o->strict = true;
+            break;
+        case 'C':
+            o->create = true;
+            break;
+        case 'V':
+            printf("mansio-deliver " PACKAGE_VERSION "\n");
+            return DELIVER_OK;
+        default:
+            return deliver_fail(DELIVER_USAGE, "4.3.5", USAGE);
+        }
+    }
+    if (o->user == NULL && optind < argc)
+        o->user = argv[optind++];
+    if (o->user == NULL || optind != argc)
+        return deliver_fail(DELIVER_USAGE, "4.3.5", USAGE);
+    return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct deliver_options options = {.conf_file = SYSCONFDIR "/mansio.conf", .details = ""};
+    int status;
+
+    prepare_process();
+    sys_init();
+    log_open("syslog", "mansio-deliver");
+    opterr = 0; /* one line, ours */
+    status = read_options(argc, argv, &options);
+    return status >= 0 ? status : deliver_run(&options);
+}
