@@ -2,7 +2,7 @@
 """Mansio and other servers side by side: the same mail, the same client, turn and turn about.
 
     compare.py BUILD_DIRECTORY [--messages 20000] [--rounds 5] [--servers mansio,dovecot,courier]
-               [--only WORD,...] [--json FILE] [--plot DIRECTORY] [--growth] [--smoke]
+               [--courier DIRECTORY] [--only WORD,...] [--json FILE] [--plot DIRECTORY] [--growth] [--smoke]
 
 Installs nothing. Servers that aren't there are left out. All traffic is on loopback. bench/README says how to read
 the table.
@@ -24,6 +24,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
+import courier  # noqa: E402
 import harness  # noqa: E402
 
 PASSWORD = "bench"
@@ -41,7 +42,7 @@ class Row:
 ROWS = [
     Row("IMAP login x200", "login", 0.5),
     Row("IMAP login, 16 clients x50", "login16", 0.5),
-    Row("login, yescrypt hashes x200", "login", user="yes"),
+    Row("login, yescrypt hashes x20", "login20", user="yes"),
     Row("IMAPS login, full handshake x100", "login-tls", 0.7),
     Row("IMAPS login, resumed x100", "login-resumed"),
     Row("SELECT of a new Maildir", "select-new", 0.9, reset=True),
@@ -102,6 +103,7 @@ class Server:
     """A server under test: directory, ports, mail of its own, control group."""
 
     name = ""
+    without = frozenset()  # workloads that don't fit it
 
     def __init__(self, work):
         self.dir = os.path.join(work, self.name)
@@ -315,7 +317,9 @@ userdb {{
 
 
 def run_workload(bench, server, row, messages):
-    """One round of one row on one server: a dictionary of figures."""
+    """One round of one row on one server: a dictionary of figures, None where it doesn't apply."""
+    if row.workload in server.without:
+        return None
     command = [bench, "--messages", str(messages), "--user", row.user, "--password", PASSWORD, "--users", "u"]
     for name, port in server.ports.items():
         command += ["--" + name, str(port)]
@@ -475,6 +479,7 @@ def main():
     parser.add_argument("--messages", type=int, default=20000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--servers", default="mansio,dovecot")
+    parser.add_argument("--courier", default="/", help="where Courier's packages are unpacked (bench/courier.py)")
     parser.add_argument("--only", default="")
     parser.add_argument("--json")
     parser.add_argument("--plot")
@@ -501,6 +506,8 @@ def main():
         for name in options.servers.split(","):
             if name == "dovecot" and Dovecot.installed():
                 servers.append(Dovecot(work, build))
+            elif name == "courier" and courier.unpacked(options.courier) and os.geteuid() == 0:
+                servers.append(courier.server_class(Server, PASSWORD, os.path.abspath(options.courier))(work, build))
             elif name not in ("mansio", ""):
                 print("%s isn't installed (or needs root): left out" % name)
         for server in servers:
