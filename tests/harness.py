@@ -11,6 +11,7 @@ import imaplib
 import os
 import poplib
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -26,10 +27,18 @@ START_SECONDS = 20
 
 
 def free_port():
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A loopback port that nobody listens on now, below those that the system gives to clients: a connection of another
+    test could take one of them before the server binds it."""
+    for _ in range(1000):
+        port = random.SystemRandom().randint(10240, 32000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no free port")
 
 
 def wait_until(condition, seconds=10, what="condition"):
