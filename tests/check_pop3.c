@@ -51,7 +51,8 @@ session_plaintext_ok(const struct session *s)
 enum login_result
 session_login(struct session *s, struct credentials *c)
 {
-    struct account_params params = {s->conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = s->conf, .user = "ann", .home = "", .mail_location = maildir};
     bool apop = strcmp(c->mechanism, "APOP") == 0;
 
     snprintf(mechanism, sizeof mechanism, "%s", c->mechanism);
@@ -768,7 +769,8 @@ END_TEST
 /* The index's row has gone too: a second session deleted it. */
 START_TEST(a_message_that_another_session_deleted)
 {
-    struct account_params params = {conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = conf, .user = "ann", .home = "", .mail_location = maildir};
     struct account *a;
     struct view *v;
 
@@ -791,7 +793,8 @@ END_TEST
 /* RETR isn't reading: no flag changes. */
 START_TEST(retr_sets_no_flag)
 {
-    struct account_params params = {conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = conf, .user = "ann", .home = "", .mail_location = maildir};
     struct mailbox_status st;
     struct account *a;
 

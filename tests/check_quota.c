@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -616,6 +617,245 @@ START_TEST(other_things_of_that_name)
 }
 END_TEST
 
+/* -------------------------------------------------------------- what a session does */
+
+static int
+append(struct account *a, const char *folder, int octets, int count)
+{
+    struct flag_set set = {.flags = MSG_SEEN};
+    char *text = mem_alloc((size_t)octets + 1);
+    uint32_t uidvalidity, uid;
+    struct append *ap;
+    int err;
+
+    memset(text, 'x', (size_t)octets);
+    ck_assert_int_eq(append_begin(a, folder, &ap), 0);
+    while (count-- > 0)
+        ck_assert_int_eq(append_add(ap, text_source(text, (size_t)octets), &set, INT64_MIN), 0);
+    err = append_commit(&ap, &uidvalidity, &uid);
+    free(text);
+    return err;
+}
+
+static int
+copy(struct view *v, const char *uids, const char *to, bool move)
+{
+    struct seqset set = uid_set(uids), src, dst;
+    uint32_t uidvalidity;
+    bool some_gone;
+    int err;
+
+    seqset_init(&src);
+    seqset_init(&dst);
+    err = view_copy(v, &set, to, move, &uidvalidity, &src, &dst, &some_gone);
+    seqset_free(&set);
+    seqset_free(&src);
+    seqset_free(&dst);
+    return err;
+}
+
+START_TEST(append_asks_before_and_at_the_end)
+{
+    struct account *a = open_with("1000:5");
+    struct flag_set set = {.flags = 0};
+    struct append *ap;
+    uint32_t uidvalidity, uid;
+
+    ck_assert_int_eq(append_begin(a, "INBOX", &ap), 0);
+    ck_assert_int_eq(append_room(ap, 1001), ERR_QUOTA);
+    ck_assert_int_eq(append_room(ap, 1000), 0);
+    ck_assert_int_eq(append_add(ap, text_source("12345\r\n", 7), &set, INT64_MIN), 0);
+    ck_assert_int_eq(append_room(ap, 995), ERR_QUOTA); /* six octets are there, with LF */
+    ck_assert_int_eq(append_room(ap, 994), 0);
+    ck_assert_int_eq(append_commit(&ap, &uidvalidity, &uid), 0);
+    ck_assert_str_eq(file_text(), "1000S,5C\n0 0\n6 1\n");
+    /* another session fills it meanwhile */
+    ck_assert_int_eq(append_begin(a, "INBOX", &ap), 0);
+    ck_assert_int_eq(append_room(ap, 500), 0);
+    ck_assert_int_eq(append_add(ap, text_source("12345\r\n", 7), &set, INT64_MIN), 0);
+    ck_assert_int_eq(append(a, "INBOX", 900, 1), 0);
+    put_message(".", "new", "1.M1P1.host,S=90", 90);
+    quota_add(a, 90, 1);
+    ck_assert_int_eq(append_commit(&ap, &uidvalidity, &uid), ERR_QUOTA);
+    ck_assert_str_eq(file_text(), "1000S,5C\n996 3\n");
+    ck_assert_int_eq(files_in(store_dir, "tmp"), 0);
+    ck_assert_int_eq(files_in(store_dir, "cur"), 2);
+    account_close(&a);
+}
+END_TEST
+
+/* All or none, and one line. */
+START_TEST(multiappend_is_one_change)
+{
+    struct account *a = open_with("1000:5");
+
+    ck_assert_int_eq(append(a, "INBOX", 100, 6), ERR_QUOTA);
+    ck_assert_int_eq(append(a, "INBOX", 300, 4), ERR_QUOTA);
+    ck_assert_int_eq(files_in(store_dir, "cur"), 0);
+    ck_assert_int_eq(files_in(store_dir, "tmp"), 0);
+    ck_assert_int_eq(append(a, "INBOX", 200, 5), 0);
+    ck_assert_str_eq(file_text(), "1000S,5C\n0 0\n1000 5\n");
+    ck_assert_int_eq(append(a, "INBOX", 1, 1), ERR_QUOTA);
+    account_close(&a);
+}
+END_TEST
+
+START_TEST(copy_needs_room_and_move_does_not)
+{
+    struct account *a = open_with("1000");
+    struct quota_usage u;
+    struct view *v;
+
+    ck_assert_int_eq(folder_create(a, "Trash", 0), 0);
+    ck_assert_int_eq(append(a, "INBOX", 200, 3), 0);
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_int_eq(copy(v, "1:3", "Trash", false), ERR_QUOTA);
+    ck_assert_int_eq(files_in(path_of(".Trash"), "cur"), 0);
+    ck_assert_int_eq(copy(v, "1:2", "Trash", false), 0);
+    ck_assert_str_eq(file_text(), "1000S\n600 3\n400 2\n");
+    ck_assert_int_eq(copy(v, "1", "INBOX", false), ERR_QUOTA);
+    /* full, and then over by a lower limit: MOVE works, and leaves no line */
+    view_close(&v);
+    account_close(&a);
+    a = open_with("500");
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_int_eq(copy(v, "1:3", "Trash", true), 0);
+    ck_assert_str_eq(file_text(), "1000S\n1000 5\n");
+    ck_assert_int_eq(copy(v, "1:3", "Trash", false), 0); /* nothing left to copy */
+    ck_assert_int_eq(quota_usage(a, &u), 0);
+    ck_assert_str_eq(file_text(), "500S\n1000 5\n");
+    ck_assert_uint_eq(u.bytes, 1000);
+    view_close(&v);
+    account_close(&a);
+}
+END_TEST
+
+START_TEST(expunge_gives_room_back)
+{
+    struct account *a = open_with("1000");
+    struct view *v;
+
+    ck_assert_int_eq(append(a, "INBOX", 200, 5), 0);
+    ck_assert_int_eq(append(a, "INBOX", 200, 1), ERR_QUOTA);
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_int_eq(store_flags(v, "1:3", STORE_ADD, MSG_DELETED), 0);
+    ck_assert_str_eq(file_text(), "1000S\n1000 5\n"); /* marked isn't gone */
+    ck_assert_int_eq(append(a, "INBOX", 200, 1), ERR_QUOTA);
+    ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
+    ck_assert_str_eq(file_text(), "1000S\n1000 5\n-600 -3\n");
+    ck_assert_int_eq(append(a, "INBOX", 600, 1), 0);
+    /* nothing to expunge: no line; POP3's QUIT takes what isn't marked */
+    ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
+    sync_quietly(v);
+    ck_assert_int_eq(view_expunge(v, NULL, true, NULL), 0);
+    ck_assert_str_eq(file_text(), "1000S\n1000 5\n-600 -3\n600 1\n-1000 -3\n");
+    view_close(&v);
+    account_close(&a);
+}
+END_TEST
+
+/* What another program removed, it recorded itself, or it'll be counted. */
+START_TEST(what_is_gone_already_is_not_counted_twice)
+{
+    struct account *a = open_with("10000");
+    struct view *v;
+
+    put_message(".", "cur", "1.M1P1.host,S=2000:2,T", 2000);
+    put_message(".", "cur", "2.M1P1.host:2,T", 300);
+    put_message(".", "cur", "3.M1P1.host,S=50:2,T", 70); /* a name that lies */
+    ck_assert_int_eq(quota_check(a, 1, 1), 0);
+    ck_assert_str_eq(file_text(), "10000S\n2350 3\n");
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    sync_quietly(v);
+    neighbour_remove(store_dir, "cur/1.M1P1.host,S=2000:2,T");
+    ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
+    ck_assert_str_eq(file_text(), "10000S\n2350 3\n-350 -2\n");
+    view_close(&v);
+    account_close(&a);
+}
+END_TEST
+
+START_TEST(deleted_folder_gives_room_back)
+{
+    struct account *a = open_with("1000");
+
+    ck_assert_int_eq(folder_create(a, "Work", 0), 0);
+    ck_assert_int_eq(append(a, "Work", 200, 3), 0);
+    put_message(".Work", "new", "1.M1P1.host,S=77", 77);
+    quota_add(a, 77, 1);
+    ck_assert_int_eq(folder_rename(a, "Work", "Old.Work"), 0);
+    ck_assert_int_eq(folder_delete(a, "Old.Work"), 0);
+    ck_assert_str_eq(file_text(), "1000S\n0 0\n600 3\n77 1\n-677 -4\n");
+    ck_assert_int_eq(folder_rename(a, "INBOX", "Kept"), 0);
+    ck_assert_str_eq(file_text(), "1000S\n0 0\n600 3\n77 1\n-677 -4\n");
+    account_close(&a);
+}
+END_TEST
+
+/* Deltas of many sessions at once: none is lost, and the sum is what lies there. */
+START_TEST(sessions_at_the_same_time)
+{
+    struct account *a = open_with("100000");
+    struct quota_usage u, counted;
+    int status;
+
+    ck_assert_int_eq(quota_check(a, 1, 1), 0);
+    account_close(&a);
+    for (int child = 0; child < 3; child++) {
+        if (fork() != 0)
+            continue;
+        a = open_with("100000");
+        for (int i = 0; i < 40; i++)
+            if (append(a, "INBOX", 100 + child, 1) != 0)
+                _exit(1);
+        _exit(0);
+    }
+    for (int child = 0; child < 3; child++) {
+        ck_assert_int_gt(wait(&status), 0);
+        ck_assert_int_eq(status, 0);
+    }
+    a = open_with("100000");
+    ck_assert_int_eq(quota_usage(a, &u), 0);
+    ck_assert_int_eq(quota_recount(a, &counted), 0);
+    ck_assert_uint_eq(u.bytes, 40 * (100 + 101 + 102));
+    ck_assert_uint_eq(u.messages, 120);
+    ck_assert_uint_eq(counted.bytes, u.bytes);
+    account_close(&a);
+}
+END_TEST
+
+/* The file is counted anew some times meanwhile: the limit is never passed. */
+START_TEST(sessions_cannot_pass_the_limit_together)
+{
+    struct quota_usage u;
+    struct account *a;
+
+    for (int child = 0; child < 3; child++) {
+        if (fork() != 0)
+            continue;
+        a = open_with("5000");
+        for (int i = 0; i < 40; i++) {
+            int err = append(a, "INBOX", 100, 1);
+
+            if (err != 0 && err != ERR_QUOTA)
+                _exit(1);
+        }
+        _exit(0);
+    }
+    for (int child = 0; child < 3; child++) {
+        int status;
+
+        ck_assert_int_gt(wait(&status), 0);
+        ck_assert_int_eq(status, 0);
+    }
+    ck_assert_int_eq(files_in(store_dir, "cur"), 50);
+    a = open_with("5000");
+    ck_assert_int_eq(quota_usage(a, &u), 0);
+    ck_assert_uint_eq(u.bytes, 5000);
+    account_close(&a);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -647,6 +887,14 @@ main(void)
     tcase_add_test(t, neighbours_are_seen_at_the_next_count);
     tcase_add_test(t, links_are_not_followed);
     tcase_add_test(t, other_things_of_that_name);
+    tcase_add_test(t, append_asks_before_and_at_the_end);
+    tcase_add_test(t, multiappend_is_one_change);
+    tcase_add_test(t, copy_needs_room_and_move_does_not);
+    tcase_add_test(t, expunge_gives_room_back);
+    tcase_add_test(t, what_is_gone_already_is_not_counted_twice);
+    tcase_add_test(t, deleted_folder_gives_room_back);
+    tcase_add_test(t, sessions_at_the_same_time);
+    tcase_add_test(t, sessions_cannot_pass_the_limit_together);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -75,12 +75,19 @@ read_arguments(struct imap *im, const struct token *t, struct flag_set *flags, i
 static bool
 acceptable(struct imap *im, struct reply *reply)
 {
+    int err;
+
     if (im->parse.literal_size == 0) { /* RFC 3502 6.3.11: also a way to cancel */
         *reply = reply_no("APPEND cancelled: the message is empty");
         return false;
     }
     if (im->parse.literal_size > im->conf->append_limit) {
         *reply = reply_no("[TOOBIG] The message is larger than APPENDLIMIT");
+        return false;
+    }
+    err = append_room(im->append->store, im->parse.literal_size);
+    if (err != 0) {
+        *reply = reply_err(err);
         return false;
     }
     return true;

@@ -22,6 +22,7 @@
 #include "store/incoming.h"
 #include "store/keywords.h"
 #include "store/pending.h"
+#include "store/quota.h"
 #include "store/scan.h"
 
 /* One message on its way. */
@@ -148,6 +149,23 @@ add_to_index(struct mailbox *m, struct appended *it, uint64_t keywords, uint32_t
     return err;
 }
 
+/* What the messages so far, and `more` octets to come, count for the quota. */
+static uint64_t
+octets(const struct append *ap, uint64_t more)
+{
+    size_t i;
+
+    for (i = 0; i < ap->count; i++)
+        more += ap->items[i].in.size;
+    return more;
+}
+
+int
+append_room(struct append *ap, uint64_t size)
+{
+    return quota_check(ap->a, octets(ap, size), ap->count + 1);
+}
+
 /* All files and rows, in one transaction. */
 static int
 commit_items(struct append *ap, struct mailbox *m, uint32_t *first_uid)
@@ -191,6 +209,8 @@ commit_locked(struct append *ap, struct mailbox **m, uint32_t *first_uid)
 
     if (err == 0)
         err = scan_sync(*m, 0);
+    if (err == 0) /* once more: other sessions weren't kept out until here */
+        err = quota_check(ap->a, octets(ap, 0), ap->count);
     if (err == 0 && ap->count > 1) { /* RFC 3502: all or none, also over a crash */
         err = pending_undo(*m);
         ap->noted = err == 0;
@@ -232,6 +252,8 @@ append_commit(struct append **app, uint32_t *uidvalidity, uint32_t *first_uid)
             index_abort(ap->a->ix);
             if (m != NULL)
                 take_back(ap, m);
+        } else {
+            quota_add(ap->a, (int64_t)octets(ap, 0), (int64_t)ap->count);
         }
         if (ap->noted)
             pending_end(ap->a, PENDING_UNDO);

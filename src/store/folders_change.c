@@ -22,6 +22,7 @@
 #include "store/folders_private.h"
 #include "store/keywords.h"
 #include "store/maildir.h"
+#include "store/quota.h"
 
 /* The directory of a new folder, under a name of ours. */
 static int
@@ -173,6 +174,22 @@ delete_locked(struct account *a, const char *name, const char *away)
     return err;
 }
 
+/* Empties and removes a deleted folder, and gives the user its room back. */
+static void
+remove_away(struct account *a, const char *away)
+{
+    struct quota_usage was = {.bytes = 0};
+    uint64_t stamp = 0;
+    int fd = quota_applies(a) ? openat(a->root, away, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (fd >= 0) {
+        (void)quota_count_folder(fd, false, &was, &stamp);
+        close(fd);
+    }
+    (void)maildir_remove_tree(a->root, away);
+    quota_add(a, -(int64_t)was.bytes, -(int64_t)was.messages);
+}
+
 int
 folder_delete(struct account *a, const char *name)
 {
@@ -192,7 +209,7 @@ folder_delete(struct account *a, const char *name)
         index_abort(a->ix);
     account_unlock(a);
     if (err == 0)
-        (void)maildir_remove_tree(a->root, away);
+        remove_away(a, away);
     return err;
 }
 

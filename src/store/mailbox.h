@@ -38,12 +38,15 @@ struct flag_set {
 struct append;
 int append_begin(struct account *a, const char *name,
                  struct append **out); /* ERR_NOENT -> [TRYCREATE] */
+/* Is there room for one more message of that size, in octets as they come? 0, or ERR_QUOTA. */
+int append_room(struct append *ap, uint64_t size);
 /* Reads the source to its end. Line ends are stored as LF (CRLF -> LF). internal_date: seconds,
    or INT64_MIN for now. ERR_LIMIT over the append limit, ERR_NOSPACE, ERR_QUOTA, source errors.
    After an error only append_abort() is allowed. NUL octets are kept. */
 int append_add(struct append *ap, struct source *src, const struct flag_set *flags,
                int64_t internal_date);
-/* The UIDs are consecutive: *first_uid .. (RFC 4315 APPENDUID). Frees *ap in any case. */
+/* The UIDs are consecutive: *first_uid .. (RFC 4315 APPENDUID). ERR_QUOTA: the messages don't
+   fit. Frees *ap in any case. */
 int append_commit(struct append **ap, uint32_t *uidvalidity, uint32_t *first_uid);
 void append_abort(struct append **ap);
 

@@ -26,6 +26,7 @@
 #include "store/folders_private.h"
 #include "store/keywords.h"
 #include "store/pending.h"
+#include "store/quota.h"
 #include "store/scan.h"
 #include "store/view_private.h"
 
@@ -45,6 +46,7 @@ struct copy {
     size_t made_count, made_cap;
     uint64_t mapped, bits[KEYWORDS_MAX]; /* keyword slots of the source, translated so far */
     unsigned finds;
+    uint64_t octets, messages; /* copied, for the quota */
     bool some_gone, from_new;
     bool rename; /* RENAME INBOX: the target is made first */
     bool made_target;
@@ -193,6 +195,8 @@ copy_one(struct copy *c, const struct index_message *m)
         err = index_message_expunge(c->v->a->ix, &c->v->m->row, m);
     if (err < 0)
         return err;
+    c->octets += row.size;
+    c->messages++;
     seqset_add(c->src, m->uid, m->uid);
     seqset_add(c->dst, row.uid, row.uid);
     return 0;
@@ -309,6 +313,32 @@ end_target(struct copy *c, const char *to, int err)
     pending_end(c->v->a, PENDING_FILE);
 }
 
+/* COPY needs room for all of it, before the first file is made. MOVE changes nothing, and is
+   how a user who is over puts mail into Trash. */
+static int
+check_room(struct copy *c, const struct seqset *uids)
+{
+    struct seqset_iter it = {0, 0};
+    uint64_t octets = 0, messages = 0;
+    size_t i;
+    int err = 0;
+
+    if (c->move || !quota_applies(c->v->a))
+        return 0;
+    while (err == 0 && it.range < uids->count) {
+        err = view_read_locked(c->v, uids, &it, 0, c->batch);
+        for (i = 0; err == 0 && i < c->batch->count; i++) {
+            if (c->batch->items[i].gone)
+                continue;
+            octets += c->batch->items[i].m.size;
+            messages++;
+        }
+    }
+    if (err == 0 && messages > 0)
+        err = quota_check(c->v->a, octets, messages);
+    return err;
+}
+
 static bool
 several(const struct seqset *uids)
 {
@@ -350,7 +380,11 @@ run(struct copy *c, const struct seqset *uids, const char *to, struct mailbox **
     if (err == 0)
         err = open_target(c, to, opened);
     if (err == 0)
+        err = check_room(c, uids);
+    if (err == 0)
         err = copy_noted(c, uids);
+    if (err == 0 && !c->move)
+        quota_add(c->v->a, (int64_t)c->octets, (int64_t)c->messages);
     if (c->made_target)
         end_target(c, to, err);
     return err;

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/keywords.h"
+#include "store/quota.h"
 #include "store/scan.h"
 #include "store/view_private.h"
 
@@ -42,8 +43,9 @@ struct job {
     bool any_flag;
     struct seqset *changed, *modified, *gone;
     unsigned finds;
-    bool touched;  /* cur/ was changed in this piece */
-    bool from_new; /* new/ was */
+    uint64_t octets, messages; /* unlinked, for the quota */
+    bool touched;              /* cur/ was changed in this piece */
+    bool from_new;             /* new/ was */
 };
 
 static void
@@ -269,6 +271,8 @@ unlink_file(struct job *j, const struct index_message *m)
         if (unlinkat(j->v->m->fd, path, 0) == 0) {
             j->touched = true;
             j->from_new = j->from_new || at.in_new;
+            j->octets += quota_size(at.name, at.size);
+            j->messages++;
             sys_step("expunge:unlinked");
             return 0;
         }
@@ -363,6 +367,7 @@ view_expunge(struct view *v, const struct seqset *uids, bool any_flag, struct se
         err = expunge_piece(&j);
         view_unlock(v);
     }
+    quota_add(v->a, -(int64_t)j.octets, -(int64_t)j.messages); /* also of what an error cut */
     view_batch_free(&j.batch);
     return err;
 }

@@ -45,7 +45,8 @@ session_plaintext_ok(const struct session *s)
 enum login_result
 session_login(struct session *s, struct credentials *c)
 {
-    struct account_params params = {s->conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = s->conf, .user = "ann", .home = "", .mail_location = maildir};
 
     if (c->user_len == 0 || c->password_len == 0)
         return LOGIN_FAILED;
@@ -105,7 +106,8 @@ deliver(const struct conf *conf)
         "no header",
         "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\n"
         "Content-Type: message/rfc822\n\nSubject: =?utf-8?q?=C3=A9?= \xe9\n\ninner\n--b--\n"};
-    struct account_params params = {conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = conf, .user = "ann", .home = "", .mail_location = maildir};
     struct account *a;
     char path[160];
     unsigned i;

@@ -43,7 +43,8 @@ session_plaintext_ok(const struct session *s)
 enum login_result
 session_login(struct session *s, struct credentials *c)
 {
-    struct account_params params = {s->conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = s->conf, .user = "ann", .home = "", .mail_location = maildir};
 
     if (c->user_len == 0 || c->password_len == 0)
         return LOGIN_FAILED;
@@ -86,7 +87,8 @@ deliver(const struct conf *conf)
 {
     static const char *const texts[] = {"Subject: one\n\n.first\n..\n", "no header",
                                         "A: b\r\n\r\nx\r\n.\r\ny"};
-    struct account_params params = {conf, "ann", "", maildir};
+    struct account_params params = {
+        .conf = conf, .user = "ann", .home = "", .mail_location = maildir};
     struct account *a;
     char path[160];
     unsigned i;
