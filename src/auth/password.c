@@ -19,6 +19,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "format/digits.h"
 #include "format/sasl.h"
 
 #define HASH_MAX     1024 /* octets of a stored hash */
@@ -206,15 +207,6 @@ parse_hash(const char *hash)
     else if (is_crypt_hash(hash))
         p.family = FAMILY_CRYPT;
     return p;
-}
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool

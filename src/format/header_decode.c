@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "format/charset.h"
+#include "format/digits.h"
 #include "format/header.h"
 
 #define WORD_TEXT_MAX    1024 /* octets of text in an encoded word (RFC 2047 2 says 75 in all) */
@@ -49,18 +50,6 @@ word_parse(const char *s, size_t len, struct word *w)
     return true;
 }
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 static void
 decode_q(const char *s, size_t len, struct buf *out)
 {
@@ -78,18 +67,6 @@ decode_q(const char *s, size_t len, struct buf *out)
     }
 }
 
-static int
-base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* Lenient: skips what isn't in the alphabet, needs no padding. */
 static void
 decode_b(const char *s, size_t len, struct buf *out)
@@ -99,7 +76,7 @@ decode_b(const char *s, size_t len, struct buf *out)
     int v;
 
     for (i = 0; i < len && s[i] != '='; i++) {
-        v = base64_value(s[i]);
+        v = base64_value(s[i], '/');
         if (v < 0)
             continue;
         bits = (bits << 6 | (unsigned)v) & 0xffffu;

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "format/digits.h"
 #include "format/mimetext_decode.h"
 
 #define SKIP 64 /* not in the alphabet */
@@ -65,18 +66,6 @@ add_base64(struct decoder *d, const char *p, size_t n, struct buf *out)
         }
     }
     buf_added(out, (size_t)(to - start));
-}
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
 }
 
 /* One octet inside of an escape. False: the octet isn't part of it, take it again. */

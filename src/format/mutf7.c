@@ -5,22 +5,11 @@
 #include <unistr.h>
 
 #include "base/err.h"
+#include "format/digits.h"
 #include "format/mboxname.h"
 
 static const char alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
-
-static int
-digit_of(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == ',' ? 63 : -1;
-}
 
 static bool
 is_direct(unsigned char c)
@@ -76,7 +65,7 @@ decode_run(const char *in, size_t len, size_t *pos, struct buf *out)
     int digit, err;
 
     for (i = start; i < len && in[i] != '-'; i++) {
-        digit = digit_of(in[i]);
+        digit = base64_value(in[i], ',');
         if (digit < 0)
             return ERR_SYNTAX;
         bits = (bits << 6 | (uint32_t)digit) & 0xffffff;

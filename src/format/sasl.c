@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "format/digits.h"
 #include "format/sasl.h"
 
 int
@@ -60,18 +61,6 @@ base64_encode(const void *p, size_t n, struct buf *out)
     }
 }
 
-static int
-digit_of(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* Four digits, of which the last `padding` are '=', into 3 - padding octets. */
 static int
 decode_group(const char *s, unsigned padding, struct buf *out)
@@ -82,7 +71,7 @@ decode_group(const char *s, unsigned padding, struct buf *out)
     int digit;
 
     for (i = 0; i < 4; i++) {
-        digit = i < 4 - padding ? digit_of(s[i]) : 0;
+        digit = i < 4 - padding ? base64_value(s[i], '/') : 0;
         if (digit < 0)
             return ERR_SYNTAX;
         bits = bits << 6 | (uint32_t)digit;
