@@ -511,6 +511,49 @@ START_TEST(test_peers)
 }
 END_TEST
 
+/* Where mail goes, for a delivery: whether or not the user may log in, without a password, a
+   delay or a count, and without an octet of a hash. Only the owner of the mail may ask. */
+START_TEST(test_lookups)
+{
+    static const char *const secrets[] = {"secret", "PLAIN", "{", "$6$"};
+    struct auth_answer an;
+    uid_t nobody;
+    gid_t gid;
+    int status;
+    pid_t pid;
+
+    start("login_failure_delay = 60\nmax_connections_per_user = 1");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(auth_lookup(t.path, "ann", &an, 5), 0);
+        ck_assert_str_eq(an.user, "ann");
+        ck_assert_str_eq(an.home, "/home/ann");
+        ck_assert_str_eq(an.quota, "1G");
+        for (size_t j = 0; j < sizeof secrets / sizeof secrets[0]; j++)
+            ck_assert_ptr_null(memmem(&an, sizeof an, secrets[j], strlen(secrets[j])));
+        ck_assert_int_eq(auth_lookup(t.path, "nobody", &an, 5), ERR_NOENT);
+        ck_assert_int_eq(auth_lookup(t.path, "", &an, 5), ERR_NOENT);
+    }
+    ck_assert_int_eq(auth_lookup(t.path, "root", &an, 5), 0);
+    ck_assert_int_eq(auth_lookup(t.path, "out", &an, 5), 0);
+    ck_assert_int_eq(auth_lookup(t.path, "bob@example.org", &an, 5), 0);
+    ck_assert_str_eq(an.mail, "/m");
+    write_users("new:{PLAIN}x\n");
+    ck_assert_int_eq(auth_lookup(t.path, "new", &an, 5), 0);
+    ck_assert_int_eq(auth_lookup("/nonexistent", "ann", &an, 5), ERR_TEMP);
+    login("ann", "secret"); /* nothing was counted */
+    if (geteuid() != 0 || conf_user_ids("nobody", &nobody, &gid) != 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        pid = fork();
+        if (pid == 0)
+            _exit(setuid(i == 0 ? nobody : 12345) == 0 ? -auth_lookup(t.path, "ann", &an, 5)
+                                                       : 99);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(WEXITSTATUS(status), i == 0 ? 0 : -ERR_TEMP);
+    }
+}
+END_TEST
+
 /* Thousands of sessions keep their connection open. */
 START_TEST(test_thousands_stay_open)
 {
@@ -1003,6 +1046,7 @@ main(void)
     tcase_add_test(c, test_hanging_up);
     tcase_add_test(c, test_bad_requests);
     tcase_add_test(c, test_peers);
+    tcase_add_test(c, test_lookups);
     tcase_add_test(c, test_thousands_stay_open);
     tcase_add_test(c, test_ends_with_the_master);
     tcase_add_test(c, test_no_users_file);

@@ -235,6 +235,54 @@ START_TEST(modified_utf7_round_trip)
 }
 END_TEST
 
+/* As typed in a shell or a recipe. */
+START_TEST(names_from_text)
+{
+    static const struct {
+        const char *prefix, *text, *internal; /* NULL: none */
+    } cases[] = {
+        {"", "Lists.dev", "Lists.dev"},
+        {"", "inbox", "INBOX"},
+        {"", "Entw\303\274rfe", "Entw&APw-rfe"},
+        {"", "Entw&APw-rfe", "Entw&APw-rfe"},
+        {"", "R&D", "R&-D"},
+        {"", "R&-D", "R&-D"},
+        {"", "&AGE-", "&-AGE-"}, /* superfluous: no modified UTF-7, so it's text */
+        {"", "bad\377", NULL},
+        {"", "", NULL},
+        {"", "..", NULL},
+        {"", "a..b", NULL},
+        {"", "../x", NULL},
+        {"", "a/b", NULL},
+        {"", "a\nb", NULL},
+        {"INBOX.", "INBOX.Work", "Work"},
+        {"INBOX.", "Work", "Work"},
+        {"INBOX.", "INBOX", "INBOX"},
+    };
+    struct buf out = BUF_INIT(MBOXNAME_MAX + 1);
+    char longest[MBOXNAME_MAX + 2];
+    struct mboxname_rules r;
+    size_t i;
+    int err;
+
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        r = (struct mboxname_rules){.separator = '.', .prefix = cases[i].prefix};
+        err = mboxname_from_text(&r, cases[i].text, &out);
+        ck_assert_msg((err == 0) == (cases[i].internal != NULL), "%s: %d", cases[i].text, err);
+        if (err == 0)
+            ck_assert_str_eq(buf_str(&out), cases[i].internal);
+        else
+            ck_assert_int_ne(err, ERR_NOENT);
+    }
+    memset(longest, 'x', sizeof longest);
+    longest[MBOXNAME_MAX + 1] = '\0';
+    ck_assert_int_eq(mboxname_from_text(&r, longest, &out), ERR_CANNOT);
+    longest[MBOXNAME_MAX] = '\0';
+    ck_assert_int_eq(mboxname_from_text(&r, longest, &out), 0);
+    buf_free(&out);
+}
+END_TEST
+
 START_TEST(patterns)
 {
     ck_assert_uint_eq(mboxname_match("*", "a/b", '/'), MATCH_YES | MATCH_CHILD);
@@ -386,6 +434,7 @@ main(void)
     tcase_add_test(t, modified_utf7);
     tcase_add_test(t, modified_utf7_is_strict);
     tcase_add_test(t, modified_utf7_round_trip);
+    tcase_add_test(t, names_from_text);
     tcase_add_test(t, patterns);
     tcase_add_test(t, inbox_matches_in_any_case);
     tcase_add_test(t, patterns_agree_with_the_definition);
