@@ -87,6 +87,9 @@ struct credentials {
  */
 enum login_result session_login(struct session *s, struct credentials *c);
 
+/* What end_reason says when the stream failed with `err`. */
+const char *session_stream_reason(int err);
+
 /* At the end: closes the account and auth_fd, writes the log line ("logged out" or the reason,
    octets in and out, commands), clears the prefix. The stream stays the worker's. */
 void session_end(struct session *s);

@@ -169,23 +169,6 @@ one_command(struct imap *im)
     arena_reset(im->arena);
 }
 
-static const char *
-stream_reason(int err)
-{
-    switch (err) {
-    case ERR_EOF:
-        return "connection closed by the client";
-    case ERR_TIMEOUT:
-        return "the client takes nothing (write_timeout)";
-    case ERR_LIMIT:
-        return "endless line";
-    case ERR_TLS:
-        return "TLS failure";
-    default:
-        return "connection lost";
-    }
-}
-
 void
 imap_session(struct session *s)
 {
@@ -198,7 +181,7 @@ imap_session(struct session *s)
         one_command(&im);
     imap_report(&im, SESSION_CLOSING, NULL);
     if (stream_error(im.out) != 0 && s->end_reason == NULL)
-        s->end_reason = stream_reason(stream_error(im.out));
+        s->end_reason = session_stream_reason(stream_error(im.out));
     stream_flush(im.out);
     session_free(&im);
     session_end(s);

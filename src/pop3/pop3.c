@@ -76,23 +76,6 @@ finish(struct pop3 *p)
     buf_free(&p->line);
 }
 
-static const char *
-stream_reason(int err)
-{
-    switch (err) {
-    case ERR_EOF:
-        return "connection closed by the client";
-    case ERR_TIMEOUT:
-        return "the client takes nothing (write_timeout)";
-    case ERR_LIMIT:
-        return "endless line";
-    case ERR_TLS:
-        return "TLS failure";
-    default:
-        return "connection lost";
-    }
-}
-
 /* Waits until `at` for input: stream_wait()'s result. */
 static int
 wait_until(struct pop3 *p, int64_t at)
@@ -270,7 +253,7 @@ pop3_session(struct session *s)
     while (!p.over && stream_error(p.out) == 0 && wait_for_command(&p))
         one_command(&p);
     if (stream_error(p.out) != 0 && s->end_reason == NULL)
-        s->end_reason = stream_reason(stream_error(p.out));
+        s->end_reason = session_stream_reason(stream_error(p.out));
     stream_flush(p.out);
     finish(&p);
     session_end(s);

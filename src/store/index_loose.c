@@ -39,24 +39,6 @@ struct loose {
     bool whole;
 };
 
-static unsigned
-get16(const unsigned char *p)
-{
-    uint16_t n;
-
-    memcpy(&n, p, sizeof n);
-    return n;
-}
-
-static uint32_t
-get32(const unsigned char *p)
-{
-    uint32_t n;
-
-    memcpy(&n, p, sizeof n);
-    return n;
-}
-
 /* Reads a page. False if there is none, or it's damaged. */
 static bool
 read_page(struct loose *l, uint64_t number, unsigned char *to)

@@ -37,24 +37,6 @@
 #define INTERNAL_HEAD 12u
 #define OVERFLOW_SIZE 12u
 
-static unsigned
-get16(const unsigned char *p)
-{
-    uint16_t n;
-
-    memcpy(&n, p, sizeof n);
-    return n;
-}
-
-static uint32_t
-get32(const unsigned char *p)
-{
-    uint32_t n;
-
-    memcpy(&n, p, sizeof n);
-    return n;
-}
-
 static bool
 meta_ok(const unsigned char *page, size_t size)
 {
