@@ -151,7 +151,7 @@ class Neighbour:
         letter = LETTERS[self.number]
         letters ^= {letter}
         os.rename(path, self.path(folder, "cur", join(base, letters, rest)))
-        self.log.append(("flag", folder, base, letter, letter in letters))
+        self.log.append(("flag", base, letter, letter in letters))
 
     def mark_deleted(self, folder, names):
         name, path = self.choose(folder, names)

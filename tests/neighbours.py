@@ -86,7 +86,7 @@ class Run:
         self.rng = random.Random("%s/run" % seed)
         self.model = Model()
         self.last = None        # the dump of the last pause
-        self.flags = {}         # (folder, base, letter) -> set, by a neighbour since then
+        self.flags = {}         # (base, letter) -> set, by a neighbour since then
         self.sessions, self.pipes, self.programs = [], [], []
         self.pauses = 0
 
@@ -148,7 +148,7 @@ class Run:
                 elif what == "doom":
                     self.model.doomed.add(rest[0])
                 elif what == "flag":
-                    self.flags[(rest[0], rest[1], rest[2])] = rest[3]
+                    self.flags[(rest[0], rest[1])] = rest[2]
                 self.model.actions["neighbour " + what] += 1
 
     def pause(self, wait):
@@ -303,7 +303,7 @@ class Run:
                         "%s: UID %d: own%d should be %s" % (name, uid, n, expected)
                 base, _, letters, _ = split(folder["uids"][uid]["name"])
                 for letter in LETTERS:
-                    expected = self.flags.get((name, base, letter))
+                    expected = self.flags.get((base, letter))
                     assert expected is None or expected == (letter in letters), \
                         "%s: %s: a neighbour set %s to %s" % (name, base, letter, expected)
                 if name in FOLDERS:

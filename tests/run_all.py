@@ -168,6 +168,7 @@ SUITES = [
     ("content", suite_script("tests/content.py")),
     ("content-sanitizers", suite_script("tests/content.py", "build-asan")),
     ("limits", suite_script("tests/limits.py")),
+    ("bounds", suite_script("tests/bounds.py")),
     ("clients", suite_script("tests/clients.py")),
     ("kill", suite_script("tests/kill.py")),
     ("crash-matrix", suite_script("tests/crash_matrix.py", arguments=("short",))),
@@ -175,6 +176,7 @@ SUITES = [
     ("idle", suite_script("tests/many_idle.py")),
     ("idle-tls", suite_script("tests/many_idle.py", env={"MANSIO_IDLE_TLS": "1", "MANSIO_IDLE_CONNECTIONS": "200"})),
     ("bench", suite_bench),
+    ("growth", suite_script("bench/growth.py", arguments=("--smoke",))),
 ]
 
 
