@@ -167,6 +167,8 @@ SUITES = [
     ("mansioctl", suite_script("tests/proc/ctl.py")),
     ("content", suite_script("tests/content.py")),
     ("content-sanitizers", suite_script("tests/content.py", "build-asan")),
+    ("deliver", suite_script("tests/deliver.py")),
+    ("deliver-sanitizers", suite_script("tests/deliver.py", "build-asan")),
     ("limits", suite_script("tests/limits.py")),
     ("bounds", suite_script("tests/bounds.py")),
     ("clients", suite_script("tests/clients.py")),
