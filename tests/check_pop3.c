@@ -98,7 +98,8 @@ setup(void)
     snprintf(maildir, sizeof maildir, "%s/Maildir", root);
     conf = conf_defaults();
     conf->login_security = LOGIN_SECURITY_ANY;
-    params = (struct account_params){conf, "ann", "", maildir};
+    params = (struct account_params){
+        .conf = conf, .user = "ann", .home = "", .mail_location = maildir};
     ck_assert_int_eq(account_open(&params, &a), 0);
     account_close(&a);
     stop = 0;

@@ -152,6 +152,33 @@ START_TEST(test_words)
 }
 END_TEST
 
+/* A limit that isn't understood is told, and never means that there's none. */
+START_TEST(test_quota)
+{
+    struct users_file *f = load("a:{PLAIN}x::::::quota=10G:5\n"
+                                "b:{PLAIN}x::::::userdb_quota_rule=*:storage=1G\n"
+                                "c:{PLAIN}x::::::quota=maildir:storage=100:messages=3\n"
+                                "d:{PLAIN}x::::::quota=much\n"
+                                "e:{PLAIN}x::::::quota_rule=Trash:storage=1G\n"
+                                "f:{PLAIN}x::::::quota= imap=no\n"
+                                "g:{PLAIN}x::::::quota=0\n");
+
+    ck_assert_str_eq(users_file_find(f, "a")->quota, "10G:5");
+    ck_assert_str_eq(users_file_find(f, "b")->quota, "*:storage=1G");
+    ck_assert_str_eq(users_file_find(f, "c")->quota, "maildir:storage=100:messages=3");
+    ck_assert_str_eq(users_file_find(f, "g")->quota, "0");
+    ck_assert_str_eq(users_file_find(f, "d")->quota, "");
+    ck_assert_str_eq(users_file_find(f, "e")->quota, "");
+    ck_assert_str_eq(users_file_find(f, "f")->quota, "");
+    ck_assert(!users_file_find(f, "f")->imap);
+    ck_assert_ptr_nonnull(strstr(t.said, "users:4: quota=much of user d is ignored"));
+    ck_assert_ptr_nonnull(
+        strstr(t.said, "users:5: quota_rule=Trash:storage=1G of user e is ignored"));
+    ck_assert_ptr_nonnull(strstr(t.said, "users:6: quota= of user f is ignored"));
+    users_file_free(&f);
+}
+END_TEST
+
 START_TEST(test_faulty_lines)
 {
     static const char text[] = "nocolon\n"
@@ -426,6 +453,7 @@ main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, test_fields);
     tcase_add_test(c, test_words);
+    tcase_add_test(c, test_quota);
     tcase_add_test(c, test_faulty_lines);
     tcase_add_test(c, test_empty_and_missing);
     tcase_add_test(c, test_world_readable_is_told);

@@ -171,6 +171,7 @@ SUITES = [
     ("deliver-sanitizers", suite_script("tests/deliver.py", "build-asan")),
     ("limits", suite_script("tests/limits.py")),
     ("bounds", suite_script("tests/bounds.py")),
+    ("quota", suite_script("tests/quota.py")),
     ("clients", suite_script("tests/clients.py")),
     ("kill", suite_script("tests/kill.py")),
     ("crash-matrix", suite_script("tests/crash_matrix.py", arguments=("short",))),

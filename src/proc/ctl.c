@@ -32,6 +32,8 @@ const struct ctl_command ctl_commands[] = {
      ctl_mailbox_check, CTL_CONF},
     {"mailbox rebuild", "USER [FOLDER]", "make a user's index anew from the Maildir",
      ctl_mailbox_rebuild, CTL_CONF},
+    {"quota", "[-r] [USER ...]", "show how much mail users have, and may have", ctl_quota,
+     CTL_CONF},
     {"help", "[COMMAND]", "show the commands, or how one is used", ctl_help, CTL_NO_CONF},
     {NULL, NULL, NULL, NULL, CTL_NO_CONF},
 };

@@ -26,6 +26,7 @@ ctl_owners_free(struct ctl_owners *owners)
         free(owners->items[i].name);
         free(owners->items[i].home);
         free(owners->items[i].mail);
+        free(owners->items[i].quota);
     }
     free(owners->items);
     *owners = (struct ctl_owners){.items = NULL};
@@ -35,8 +36,10 @@ static void
 add_owner(struct ctl_owners *out, const struct user *u)
 {
     out->items = mem_reallocarray(out->items, out->count + 1, sizeof *out->items);
-    out->items[out->count++] = (struct ctl_owner){
-        .name = mem_strdup(u->name), .home = mem_strdup(u->home), .mail = mem_strdup(u->mail)};
+    out->items[out->count++] = (struct ctl_owner){.name = mem_strdup(u->name),
+                                                  .home = mem_strdup(u->home),
+                                                  .mail = mem_strdup(u->mail),
+                                                  .quota = mem_strdup(u->quota)};
 }
 
 static int
@@ -97,18 +100,26 @@ ctl_become_mail_user(const struct conf *conf)
     return 0;
 }
 
+/* Where the mail is; malloc. 0 or an exit status after a message. */
+static int
+mail_path(const struct conf *conf, const struct ctl_owner *o, char **path)
+{
+    const char *pattern = o->mail[0] != '\0' ? o->mail : conf->mail_location;
+
+    if (conf_expand_path(pattern, o->name, o->home, path) == 0)
+        return 0;
+    return ctl_fail(CTL_CONFIG, "\"%s\" gives no path for the mail of %s", pattern, o->name);
+}
+
 int
 ctl_owner_has_mail(const struct conf *conf, const struct ctl_owner *o, bool *has)
 {
     char *path = NULL;
     struct stat st;
-    int status = 0;
+    int status = mail_path(conf, o, &path);
 
-    if (o->mail[0] != '\0')
-        path = mem_strdup(o->mail);
-    else if (conf_expand_path(conf->mail_location, o->name, o->home, &path) != 0)
-        return ctl_fail(CTL_CONFIG, "mail_location \"%s\" gives no path for %s",
-                        conf->mail_location, o->name);
+    if (status != 0)
+        return status;
     *has = stat(path, &st) == 0;
     if (!*has && errno != ENOENT)
         status = ctl_fail(errno == EACCES ? CTL_PERMISSION : CTL_NO, "%s: %s", path,
@@ -120,19 +131,22 @@ ctl_owner_has_mail(const struct conf *conf, const struct ctl_owner *o, bool *has
 int
 ctl_owner_open(const struct conf *conf, const struct ctl_owner *o, struct account **out)
 {
-    struct account_params params = {.conf = conf,
-                                    .user = o->name,
-                                    .home = o->home,
-                                    .mail_location = o->mail[0] != '\0' ? o->mail : NULL};
+    struct account_params params = {
+        .conf = conf, .user = o->name, .home = o->home, .quota = o->quota};
+    char *path = NULL;
     bool has = false;
     int status = ctl_owner_has_mail(conf, o, &has), err;
 
     *out = NULL;
+    if (status == 0 && !has)
+        status = ctl_fail(CTL_NO, "%s has no mail", o->name);
+    if (status == 0)
+        status = mail_path(conf, o, &path);
     if (status != 0)
         return status;
-    if (!has)
-        return ctl_fail(CTL_NO, "%s has no mail", o->name);
+    params.mail_location = path;
     err = account_open(&params, out);
+    free(path);
     return err == 0 ? 0
                     : ctl_fail(ctl_status_of(err), "the mail of %s can't be opened: %s",
                                o->name, err_text(err));

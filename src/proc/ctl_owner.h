@@ -17,6 +17,7 @@
 /* Whose mail, as the users file has it. */
 struct ctl_owner {
     char *name, *home, *mail; /* mail: "" = by mail_location */
+    char *quota;              /* "" = by the configuration */
 };
 
 struct ctl_owners {

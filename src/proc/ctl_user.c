@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "auth/users_file.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/quota_limit.h"
 #include "format/rules.h"
 #include "proc/ctl.h"
 
@@ -120,6 +122,21 @@ join_words(int argc, char **argv, char *out, size_t size)
     return 0;
 }
 
+/* A quota= that the server wouldn't understand isn't written. 0 or an exit status. */
+static int
+check_words(int argc, char **argv)
+{
+    struct quota_limit limit;
+
+    for (int i = 0; i < argc; i++)
+        if (strncasecmp(argv[i], "quota=", 6) == 0 && quota_parse(argv[i] + 6, &limit) != 0)
+            return ctl_fail(CTL_NO,
+                            "%s: write a size, such as quota=10G, or a size and a "
+                            "number of messages, such as quota=10G:20000",
+                            argv[i]);
+    return 0;
+}
+
 int
 ctl_user_add(struct ctl *ctl, int argc, char **argv)
 {
@@ -138,6 +155,8 @@ ctl_user_add(struct ctl *ctl, int argc, char **argv)
     if (status == 0 && conf_list_has(ctl->conf->denied_users, buf_str(&name)))
         status = ctl_fail(CTL_NO, "%s is one of denied_users: it could never log in",
                           buf_str(&name));
+    if (status == 0)
+        status = check_words(argc - 1, argv + 1);
     if (status == 0)
         status = join_words(argc - 1, argv + 1, extra, sizeof extra);
     if (status == 0)
@@ -280,7 +299,9 @@ show(const struct conf *conf, const struct user *u)
         printf("mail      %s\n", path);
     free(path);
     if (u->quota[0] != '\0')
-        printf("quota     %s, not applied by this version\n", u->quota);
+        printf("quota     %s\n", u->quota);
+    else if (conf->quota[0] != '\0')
+        printf("quota     %s, by the configuration\n", conf->quota);
     if (u->allow_nets[0] != '\0')
         printf("from      %s\n", u->allow_nets);
     return !denied && !u->nologin && (u->imap || u->pop3);
