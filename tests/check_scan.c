@@ -425,6 +425,32 @@ START_TEST(one_file_under_two_names_is_one_message)
 }
 END_TEST
 
+/* The program was cut short: not before a minute one name goes, and the message once and for
+   all when it's expunged. */
+START_TEST(second_name_left_behind_goes_at_last)
+{
+    char from[300], to[300];
+
+    log_hook = ignore_log;
+    sys_hooks.now = shifted_clock;
+    put("1.a:2,");
+    open_inbox(0);
+    snprintf(from, sizeof from, "%s/cur/1.a:2,", store_dir);
+    snprintf(to, sizeof to, "%s/cur/1.a:2,S", store_dir);
+    ck_assert_int_eq(link(from, to), 0);
+    ck_assert_str_eq(synced(), "1");
+    ck_assert_int_eq(files_in(store_dir, "cur"), 2);
+    clock_offset = 90;
+    ck_assert_str_eq(synced(), "1");
+    ck_assert_int_eq(files_in(store_dir, "cur"), 1);
+    ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(store_flags(v, "1", STORE_ADD, MSG_DELETED), 0);
+    ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
+    ck_assert_str_eq(synced(), "");
+    log_hook = NULL;
+}
+END_TEST
+
 /* The index is lost: UIDVALIDITY rises, and what the names and files say is still there. */
 START_TEST(lost_index_is_made_anew)
 {
@@ -809,6 +835,7 @@ main(void)
     tcase_add_test(t, twins_are_both_kept);
     tcase_add_loop_test(t, twin_of_a_known_message_takes_nothing, 0, 2);
     tcase_add_test(t, one_file_under_two_names_is_one_message);
+    tcase_add_test(t, second_name_left_behind_goes_at_last);
     tcase_add_test(t, lost_index_is_made_anew);
     tcase_add_test(t, keywords_of_letters);
     tcase_add_test(t, many_messages_are_taken_in_pieces);
