@@ -19,8 +19,8 @@
 #define TWIN_COMPARISONS (UINT64_C(1) << 24)
 #define LINK_SECONDS     60 /* that another program may take between link() and unlink() */
 
-int
-scan_begin(struct scan *s)
+static int
+begin(struct scan *s)
 {
     int err = 0;
 
@@ -33,7 +33,7 @@ scan_begin(struct scan *s)
 int
 scan_finish(struct scan *s)
 {
-    int err = scan_begin(s);
+    int err = begin(s);
 
     if (err == 0)
         err = mailbox_put(s->m);
@@ -47,8 +47,9 @@ scan_finish(struct scan *s)
     return err;
 }
 
-int
-scan_changed(struct scan *s)
+/* Counts a change; commits a full piece. */
+static int
+changed(struct scan *s)
 {
     s->changed = true;
     if (++s->pending < PIECE)
@@ -232,7 +233,7 @@ apply_known(struct scan *s, const struct scan_known *k)
     struct index_message old, now;
     struct mdname parsed;
     bool quiet;
-    int err = scan_begin(s);
+    int err = begin(s);
 
     if (err == 0)
         err = index_message_get(ix, s->m->row.id, k->uid, &old);
@@ -258,21 +259,21 @@ apply_known(struct scan *s, const struct scan_known *k)
     if (quiet && now.in_new == old.in_new && strcmp(now.name, old.name) == 0)
         return 0;
     err = index_message_update(ix, &s->m->row, &old, &now, quiet);
-    return err < 0 ? err : scan_changed(s);
+    return err < 0 ? err : changed(s);
 }
 
 static int
 apply_gone(struct scan *s, uint32_t uid)
 {
     struct index_message m;
-    int err = scan_begin(s);
+    int err = begin(s);
 
     if (err == 0)
         err = index_message_get(s->m->a->ix, s->m->row.id, uid, &m);
     if (err == 0)
         err = index_message_expunge(s->m->a->ix, &s->m->row, &m);
     s->need_sync = true;
-    return err < 0 ? err : scan_changed(s);
+    return err < 0 ? err : changed(s);
 }
 
 /* Seconds and microseconds of delivery from "1700000000.M123456P..."; else of the file. */
@@ -342,7 +343,6 @@ collect_fresh(struct scan *s)
         delivery_time(s->table.names + e->name, f);
     }
     qsort(s->fresh, s->fresh_count, sizeof *s->fresh, compare_fresh);
-    scan_import_order(s);
 }
 
 static int
@@ -374,17 +374,14 @@ apply_fresh(struct scan *s, const struct scan_fresh *f)
         m.in_new = err < 0;
     }
     s->left_in_new = s->left_in_new || m.in_new;
-    err = scan_begin(s);
+    err = begin(s);
     if (err < 0)
         return err;
     if (m.keywords != 0)
         keywords_name_letters(s->m, parsed.keywords);
-    err = scan_import_message(s, f, &m);
-    if (err < 0)
-        return err == ERR_NOENT ? 0 : err;
     err = index_message_add(s->m->a->ix, &s->m->row, &m);
     s->need_sync = true;
-    return err < 0 ? err : scan_changed(s);
+    return err < 0 ? err : changed(s);
 }
 
 int
