@@ -104,8 +104,16 @@ int index_mailbox_get_by_id(struct index *ix, uint32_t id, char *name, size_t na
  * `uidvalidity_above`), objectid; zeroes the rest. In a transaction. */
 int index_mailbox_create(struct index *ix, const char *name, uint32_t uidvalidity_above,
                          struct index_mailbox *row);
+/* The same, for a folder that another server kept, with the UIDVALIDITY it had there.
+   ERR_INUSE: a mailbox of that name had it here once; ERR_RANGE: above
+   INDEX_UIDVALIDITY_IMPORT_MAX, so that enough greater ones are left. Then
+   index_mailbox_create() is the way. */
+#define INDEX_UIDVALIDITY_IMPORT_MAX (UINT32_MAX - (1u << 24))
+int index_mailbox_import(struct index *ix, const char *name, uint32_t uidvalidity,
+                         struct index_mailbox *row);
 /* Writes the row (after changes of messages, mtimes, keywords ...). In a transaction. */
 int index_mailbox_put(struct index *ix, const char *name, const struct index_mailbox *row);
+/* The UIDVALIDITY stays, unless a former mailbox called `to` had the same. */
 int index_mailbox_rename(struct index *ix, const char *from, const char *to);
 /* Drops the row and all messages, changes and cache of it. */
 int index_mailbox_delete(struct index *ix, const char *name);

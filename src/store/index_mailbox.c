@@ -1,6 +1,11 @@
 /*
  * Rows of mailboxes; see index.h. In mailboxes.db: 'n' name -> row, 'i' be32 id -> name,
- * 'c' -> control record.
+ * 'c' -> control record, 'v' be32 UIDVALIDITY, name -> be32 id of a mailbox that was called so
+ * once, and was deleted or renamed.
+ *
+ * Without the last ones, a name could get a UIDVALIDITY again with other messages: not from us,
+ * who only go up, but from another server's list that comes back with a backup, or by renaming
+ * one of two folders that came with the same UIDVALIDITY (Courier takes the time in seconds).
  *
  * Name, UIDVALIDITY, object id and keyword names are also kept in messages.db, as the record
  * of UID 0 (the anchor), so that losing mailboxes.db doesn't cost the UIDs.
@@ -129,27 +134,69 @@ next_uidvalidity(struct index *ix, uint32_t above)
     return next > UINT32_MAX ? 0 : (uint32_t)next;
 }
 
-int
-index_mailbox_create(struct index *ix, const char *name, uint32_t uidvalidity_above,
-                     struct index_mailbox *row)
+static size_t
+former_key(unsigned char *key, uint32_t uidvalidity, const char *name)
 {
-    uint32_t uidvalidity;
+    size_t len = strlen(name);
+
+    id_key(key, uidvalidity);
+    key[0] = 'v';
+    memcpy(key + ID_KEY_SIZE, name, len);
+    return ID_KEY_SIZE + len;
+}
+
+/* Notes that the mailbox was called so. */
+static int
+put_former(struct index *ix, const char *name, const struct index_mailbox *row)
+{
+    unsigned char key[ID_KEY_SIZE + INDEX_NAME_MAX], id[ID_KEY_SIZE];
+    size_t len = former_key(key, row->uidvalidity, name);
+
+    id_key(id, row->id);
+    return kv_put(ix->kv, KV_MAILBOXES, slice(key, len), slice(id + 1, 4));
+}
+
+/* Was another mailbox than `id` (0 = any) called so once, with that UIDVALIDITY? 1, 0 or ERR_*.
+ */
+static int
+was_used(struct index *ix, const char *name, uint32_t uidvalidity, uint32_t id)
+{
+    unsigned char key[ID_KEY_SIZE + INDEX_NAME_MAX];
+    struct kv_slice value;
+    int err =
+        kv_get(ix->kv, KV_MAILBOXES, slice(key, former_key(key, uidvalidity, name)), &value);
+
+    if (err == 0)
+        return value.len != 4 || be32_read(value.p) != id;
+    return err == ERR_NOENT ? 0 : err;
+}
+
+/* A row of this name can be made: the control record is read. */
+static int
+check_new(struct index *ix, const char *name)
+{
+    struct index_mailbox row;
     int err;
 
     if (strlen(name) > INDEX_NAME_MAX || name[0] == '\0')
         return ERR_CANNOT;
-    err = index_mailbox_get(ix, name, row);
+    err = index_mailbox_get(ix, name, &row);
     if (err != ERR_NOENT)
         return err == 0 ? ERR_EXISTS : err;
     err = ix_read_control(ix); /* another session may have moved it on */
-    if (err != 0)
-        return err;
-    uidvalidity = next_uidvalidity(ix, uidvalidity_above);
-    if (uidvalidity == 0 || ix->control.next_id == UINT32_MAX)
-        return ERR_LIMIT;
+    return err == 0 && ix->control.next_id == UINT32_MAX ? ERR_LIMIT : err;
+}
+
+static int
+make_row(struct index *ix, const char *name, uint32_t uidvalidity, struct index_mailbox *row)
+{
+    int err;
+
     memset(row, 0, sizeof *row);
     row->id = ix->control.next_id++;
-    row->uidvalidity = ix->control.last_uidvalidity = uidvalidity;
+    row->uidvalidity = uidvalidity;
+    if (uidvalidity > ix->control.last_uidvalidity)
+        ix->control.last_uidvalidity = uidvalidity;
     row->uidnext = row->first_recent = 1;
     row->highestmodseq = 1;
     row->changes_floor = 1;
@@ -162,6 +209,34 @@ index_mailbox_create(struct index *ix, const char *name, uint32_t uidvalidity_ab
     if (err == 0)
         err = ix_put_name(ix->kv, row->id, name);
     return err != 0 ? err : ix_put_anchor(ix, ix->kv, name, row);
+}
+
+int
+index_mailbox_create(struct index *ix, const char *name, uint32_t uidvalidity_above,
+                     struct index_mailbox *row)
+{
+    uint32_t uidvalidity;
+    int err = check_new(ix, name);
+
+    if (err != 0)
+        return err;
+    uidvalidity = next_uidvalidity(ix, uidvalidity_above);
+    return uidvalidity == 0 ? ERR_LIMIT : make_row(ix, name, uidvalidity, row);
+}
+
+int
+index_mailbox_import(struct index *ix, const char *name, uint32_t uidvalidity,
+                     struct index_mailbox *row)
+{
+    int err = check_new(ix, name);
+
+    if (err == 0 && (uidvalidity == 0 || uidvalidity > INDEX_UIDVALIDITY_IMPORT_MAX))
+        err = ERR_RANGE;
+    if (err == 0)
+        err = was_used(ix, name, uidvalidity, 0);
+    if (err != 0)
+        return err < 0 ? err : ERR_INUSE;
+    return make_row(ix, name, uidvalidity, row);
 }
 
 int
@@ -184,6 +259,24 @@ index_mailbox_put(struct index *ix, const char *name, const struct index_mailbox
     return err != 0 ? err : ix_put_row(ix, ix->kv, name, &now);
 }
 
+/* Gives the row another UIDVALIDITY if a mailbox with its present one was called `name`. */
+static int
+move_off(struct index *ix, const char *name, struct index_mailbox *row)
+{
+    int err = was_used(ix, name, row->uidvalidity, row->id);
+
+    if (err <= 0)
+        return err;
+    err = ix_read_control(ix);
+    if (err != 0)
+        return err;
+    row->uidvalidity = next_uidvalidity(ix, row->uidvalidity);
+    if (row->uidvalidity == 0)
+        return ERR_LIMIT;
+    ix->control.last_uidvalidity = row->uidvalidity;
+    return ix_write_control(ix);
+}
+
 int
 index_mailbox_rename(struct index *ix, const char *from, const char *to)
 {
@@ -200,7 +293,11 @@ index_mailbox_rename(struct index *ix, const char *from, const char *to)
     if (err != ERR_NOENT)
         return err == 0 ? ERR_EXISTS : err;
     ix->changed = true;
-    err = kv_delete(ix->kv, KV_MAILBOXES, slice(key, ix_row_key(key, from)));
+    err = put_former(ix, from, &row);
+    if (err == 0)
+        err = kv_delete(ix->kv, KV_MAILBOXES, slice(key, ix_row_key(key, from)));
+    if (err == 0)
+        err = move_off(ix, to, &row);
     if (err == 0)
         err = ix_put_row(ix, ix->kv, to, &row);
     if (err == 0)
@@ -221,7 +318,9 @@ index_mailbox_delete(struct index *ix, const char *name)
         return err;
     ix->changed = true;
     id_key(id, row.id);
-    err = kv_delete(ix->kv, KV_MAILBOXES, slice(key, ix_row_key(key, name)));
+    err = put_former(ix, name, &row);
+    if (err == 0)
+        err = kv_delete(ix->kv, KV_MAILBOXES, slice(key, ix_row_key(key, name)));
     if (err == 0)
         err = kv_delete(ix->kv, KV_MAILBOXES, slice(id, sizeof id));
     for (size_t i = 0; i < sizeof contents / sizeof contents[0] && err == 0; i++)

@@ -180,6 +180,8 @@ check_control_file(void *ctx, struct kv_slice key, struct kv_slice value)
     (void)ctx;
     if (key.len > 1 && k[0] == 'n')
         return row_decode(value, &row);
+    if (key.len > 5 && k[0] == 'v')
+        return value.len == 4 ? 0 : ERR_CORRUPT;
     return key.len == 5 && k[0] == 'i' ? 0 : (key.len == 1 && k[0] == 'c' ? 0 : ERR_CORRUPT);
 }
 

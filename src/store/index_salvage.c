@@ -79,6 +79,11 @@ keep_row(void *ctx, struct kv_slice key, struct kv_slice value)
             s->control.last_uidvalidity = control.last_uidvalidity;
         return 0;
     }
+    if (key.len > 5 && key.len <= INDEX_NAME_MAX + 5 && *(const char *)key.p == 'v' &&
+        value.len == 4) {
+        err = kv_put(s->to, KV_MAILBOXES, key, value);
+        return err == 0 ? step(s) : err;
+    }
     if (key.len < 2 || key.len > INDEX_NAME_MAX + 1 || *(const char *)key.p != 'n')
         return 0;
     if (row_decode(value, &row) != 0) {

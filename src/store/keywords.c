@@ -66,6 +66,24 @@ save(struct mailbox *m)
     return err;
 }
 
+static int
+free_slot(const struct index_mailbox *row)
+{
+    int i;
+
+    for (i = 0; i < row->keywords_count; i++) {
+        if (row->keywords[i][0] == '\0')
+            return i;
+    }
+    return i < KEYWORDS_MAX ? i : -1;
+}
+
+bool
+keywords_room(const struct index_mailbox *row)
+{
+    return free_slot(row) >= 0;
+}
+
 /* One line "<0..25> <name>". */
 static void
 load_line(struct index_mailbox *row, char *line)
@@ -85,26 +103,29 @@ load_line(struct index_mailbox *row, char *line)
         set_name(row, (int)slot, end);
 }
 
+static void
+load_file(int fd, const char *name, struct index_mailbox *row)
+{
+    struct buf b = BUF_INIT(FILE_MAX);
+    char *line, *next;
+
+    if (maildir_read_file(fd, name, &b) == 0) {
+        buf_addc(&b, '\0');
+        for (line = b.data; line != NULL; line = next) {
+            next = strchr(line, '\n');
+            if (next != NULL)
+                *next++ = '\0';
+            load_line(row, line);
+        }
+    }
+    buf_free(&b);
+}
+
 void
 keywords_load(int fd, struct index_mailbox *row)
 {
-    struct buf b = BUF_INIT(FILE_MAX);
-    char *line, *next, *text;
-
-    if (maildir_read_file(fd, FILE_NAME, &b) < 0 &&
-        maildir_read_file(fd, "dovecot-keywords", &b) < 0) {
-        buf_free(&b);
-        return;
-    }
-    buf_addc(&b, '\0');
-    text = b.data != NULL ? b.data : NULL;
-    for (line = text; line != NULL; line = next) {
-        next = strchr(line, '\n');
-        if (next != NULL)
-            *next++ = '\0';
-        load_line(row, line);
-    }
-    buf_free(&b);
+    load_file(fd, FILE_NAME, row);
+    load_file(fd, "dovecot-keywords", row);
 }
 
 static int
@@ -133,18 +154,6 @@ reclaim(struct mailbox *m)
         }
     }
     return freed;
-}
-
-static int
-free_slot(const struct index_mailbox *row)
-{
-    int i;
-
-    for (i = 0; i < row->keywords_count; i++) {
-        if (row->keywords[i][0] == '\0')
-            return i;
-    }
-    return i < KEYWORDS_MAX ? i : -1;
 }
 
 int

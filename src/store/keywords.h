@@ -20,7 +20,10 @@ int keyword_slot(const struct index_mailbox *row, const char *name);
    ERR_CANNOT. In a transaction. */
 int keywords_bits(struct mailbox *m, const char *const *names, size_t count, bool make,
                   uint64_t *bits);
-/* Fills a new row from `mansio-keywords`, or else from `dovecot-keywords`. */
+/* Is there a slot for one more? */
+bool keywords_room(const struct index_mailbox *row);
+/* Names the letters that have no name yet in the row, from `mansio-keywords`, and then from
+   `dovecot-keywords`. */
 void keywords_load(int fd, struct index_mailbox *row);
 /* Letters were seen in file names: those without a name get one, from the file or "unknown-a".
    True if the row was changed. */

@@ -2,9 +2,10 @@
  * A folder's directory and its index row: opening the two together, and STATUS.
  *
  * The index knows a folder by a number; the folder's file `mansio-folder` ("<id>
- * <uidvalidity>\n") carries it on disk. A directory without a row is one of three:
- *  - a folder that another program made, or the index was lost: it gets a new row, with a
- *    UIDVALIDITY above the one in the file;
+ * <uidvalidity>\n") carries it on disk. A directory without a row is one of four:
+ *  - a folder that another program made: it gets a new row, with the UIDVALIDITY of another
+ *    server's list, if there is one (import.h);
+ *  - the same, but the index was lost: the UIDVALIDITY is above the one in the file;
  *  - a folder that another program renamed (or a crash left renamed): its file names a row
  *    whose own directory is missing; the row is renamed, and UIDs stay;
  *  - a copy of a folder: the row's own directory is there; it gets a new row.
@@ -20,9 +21,10 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/import.h"
 #include "store/keywords.h"
 #include "store/message_private.h"
-#include "store/scan.h"
+#include "store/scan_private.h"
 
 #define ID_FILE "mansio-folder"
 
@@ -67,25 +69,60 @@ read_id(int fd, uint32_t *id, uint32_t *uidvalidity)
     return ok;
 }
 
+/* With the UIDVALIDITY of another server's list, if there's one and it can be had. */
+static int
+make_row(struct mailbox *m, uint32_t above)
+{
+    uint32_t uidvalidity = m->import != NULL ? import_uidvalidity(m->import) : 0;
+    struct index *ix = m->a->ix;
+    int err = ERR_INUSE;
+
+    if (uidvalidity != 0) {
+        err = index_mailbox_import(ix, m->name, uidvalidity, &m->row);
+        if (err == ERR_INUSE || err == ERR_RANGE)
+            log_warn("folder %s: the other server's UIDVALIDITY %u can't be used: %s", m->name,
+                     uidvalidity, err == ERR_INUSE ? "a former folder had it" : "too high");
+    }
+    if (uidvalidity == 0 || err == ERR_INUSE || err == ERR_RANGE)
+        err = index_mailbox_create(ix, m->name, above, &m->row);
+    if (err == 0 && m->import != NULL)
+        m->row.cur_mtime = IMPORT_PENDING;
+    return err;
+}
+
+static void
+save_id(struct mailbox *m)
+{
+    if (mailbox_write_id(m->fd, &m->row) < 0)
+        log_warn("folder %s: its id could not be saved", m->name);
+}
+
 static int
 create_row(struct mailbox *m, uint32_t above)
 {
     struct index *ix = m->a->ix;
-    int err = index_begin(ix);
+    int err = above == 0 ? import_read(m->fd, m->name, &m->import) : 0;
 
+    if (err < 0 && err != ERR_NOENT)
+        return err;
+    err = index_begin(ix);
     if (err < 0)
         return err;
-    err = index_mailbox_create(ix, m->name, above, &m->row);
+    err = make_row(m, above);
     if (err == 0) {
         keywords_load(m->fd, &m->row);
-        if (mailbox_write_id(m->fd, &m->row) < 0)
-            log_warn("folder %s: its id could not be saved", m->name);
+        /* an id without its row makes the next opener take a higher UIDVALIDITY, and no list */
+        if (m->import == NULL)
+            save_id(m);
         err = index_mailbox_put(ix, m->name, &m->row);
     }
     if (err == 0)
         err = index_commit(ix, true);
     else
         index_abort(ix);
+    sys_step("mailbox:row");
+    if (err == 0 && m->import != NULL)
+        save_id(m);
     return err;
 }
 
@@ -128,6 +165,8 @@ mailbox_open(struct account *a, const char *name, struct mailbox **out)
     m->fd = fd;
     snprintf(m->name, sizeof m->name, "%s", name);
     err = index_mailbox_get(a->ix, name, &m->row);
+    if (err == 0 && m->row.cur_mtime == IMPORT_PENDING && faccessat(fd, ID_FILE, F_OK, 0) != 0)
+        save_id(m);
     if (err == ERR_NOENT) {
         if (faccessat(fd, "cur", F_OK, 0) == 0)
             err = maildir_make_parts(fd, false);
@@ -147,6 +186,7 @@ mailbox_close(struct mailbox **m)
 {
     if (*m == NULL)
         return;
+    import_free(&(*m)->import);
     close((*m)->fd);
     free(*m);
     *m = NULL;

@@ -9,11 +9,14 @@
 #include "store/mailbox.h"
 #include "store/maildir.h"
 
+struct import;
+
 struct mailbox {
     struct account *a;
     int fd; /* the folder's directory */
     char name[MBOXNAME_MAX + 1];
     struct index_mailbox row; /* as of the last mailbox_open(), mailbox_load() */
+    struct import *import; /* another server's lists, until the first scan has ended; or NULL */
 };
 
 /*

@@ -280,19 +280,27 @@ scan_full(struct scan *s)
         s->again = true;
     }
     cost = sys_monotonic_ms() - begun;
-    row->new_mtime = row->cur_mtime = 0; /* rule 6 */
-    err = scan_apply(s);
+    err = scan_import_begin(s);
     if (err < 0)
         return err;
-    row->scanned_at = s->started;
+    row->new_mtime = 0; /* rule 6 */
+    row->cur_mtime = s->pending_import ? IMPORT_PENDING : 0;
+    err = scan_apply(s);
+    if (err == 0)
+        err = scan_import_known(s);
+    if (err < 0)
+        return err;
+    scan_import_end(s);
+    if (!s->pending_import || (s->flags & SCAN_LISTED) == 0)
+        row->scanned_at = s->started; /* 0: no session has been here */
     row->scan_cost_us = cost > 1000000 ? 1000000000 : (uint32_t)cost * 1000 + 100;
     row->own_changes = false;
     row->cur_mtime = s->cur_mtime;
     if (s->moved)
         scan_note_own(s->m);
     record_new(s, stable);
-    if (s->again)
-        row->cur_mtime = 0;
+    if (s->again || s->pending_import)
+        row->cur_mtime = s->pending_import ? IMPORT_PENDING : 0;
     return scan_finish(s);
 }
 

@@ -8,8 +8,10 @@
 #include "store/mailbox_private.h"
 
 enum scan_flags {
-    SCAN_MOVE = 1, /* move files from new/ to cur/ (a session that selected the mailbox) */
-    SCAN_FULL = 2  /* read the directories, whatever their times say */
+    SCAN_MOVE = 1,  /* move files from new/ to cur/ (a session that selected the mailbox) */
+    SCAN_FULL = 2,  /* read the directories, whatever their times say */
+    SCAN_LISTED = 4 /* with SCAN_FULL: a file gets a UID only if another server's list has one;
+                       m->import is left to the caller */
 };
 /* Brings row and messages up to date with the directories; m->row is fresh and stored when it
    returns 0. In no transaction (it makes its own). ERR_GONE: the directory is no longer there.

@@ -19,8 +19,8 @@
 #define TWIN_COMPARISONS (UINT64_C(1) << 24)
 #define LINK_SECONDS     60 /* that another program may take between link() and unlink() */
 
-static int
-begin(struct scan *s)
+int
+scan_begin(struct scan *s)
 {
     int err = 0;
 
@@ -33,7 +33,7 @@ begin(struct scan *s)
 int
 scan_finish(struct scan *s)
 {
-    int err = begin(s);
+    int err = scan_begin(s);
 
     if (err == 0)
         err = mailbox_put(s->m);
@@ -47,9 +47,8 @@ scan_finish(struct scan *s)
     return err;
 }
 
-/* Counts a change; commits a full piece. */
-static int
-changed(struct scan *s)
+int
+scan_changed(struct scan *s)
 {
     s->changed = true;
     if (++s->pending < PIECE)
@@ -233,7 +232,7 @@ apply_known(struct scan *s, const struct scan_known *k)
     struct index_message old, now;
     struct mdname parsed;
     bool quiet;
-    int err = begin(s);
+    int err = scan_begin(s);
 
     if (err == 0)
         err = index_message_get(ix, s->m->row.id, k->uid, &old);
@@ -259,21 +258,21 @@ apply_known(struct scan *s, const struct scan_known *k)
     if (quiet && now.in_new == old.in_new && strcmp(now.name, old.name) == 0)
         return 0;
     err = index_message_update(ix, &s->m->row, &old, &now, quiet);
-    return err < 0 ? err : changed(s);
+    return err < 0 ? err : scan_changed(s);
 }
 
 static int
 apply_gone(struct scan *s, uint32_t uid)
 {
     struct index_message m;
-    int err = begin(s);
+    int err = scan_begin(s);
 
     if (err == 0)
         err = index_message_get(s->m->a->ix, s->m->row.id, uid, &m);
     if (err == 0)
         err = index_message_expunge(s->m->a->ix, &s->m->row, &m);
     s->need_sync = true;
-    return err < 0 ? err : changed(s);
+    return err < 0 ? err : scan_changed(s);
 }
 
 /* Seconds and microseconds of delivery from "1700000000.M123456P..."; else of the file. */
@@ -343,6 +342,7 @@ collect_fresh(struct scan *s)
         delivery_time(s->table.names + e->name, f);
     }
     qsort(s->fresh, s->fresh_count, sizeof *s->fresh, compare_fresh);
+    scan_import_order(s);
 }
 
 static int
@@ -374,14 +374,17 @@ apply_fresh(struct scan *s, const struct scan_fresh *f)
         m.in_new = err < 0;
     }
     s->left_in_new = s->left_in_new || m.in_new;
-    err = begin(s);
+    err = scan_begin(s);
     if (err < 0)
         return err;
     if (m.keywords != 0)
         keywords_name_letters(s->m, parsed.keywords);
+    err = scan_import_message(s, f, &m);
+    if (err < 0)
+        return err == ERR_NOENT ? 0 : err;
     err = index_message_add(s->m->a->ix, &s->m->row, &m);
     s->need_sync = true;
-    return err < 0 ? err : changed(s);
+    return err < 0 ? err : scan_changed(s);
 }
 
 int

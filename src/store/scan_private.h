@@ -19,7 +19,13 @@ struct scan_fresh {
     int64_t seconds, micros; /* of its delivery: order of UIDs */
     uint64_t inode, size;
     int64_t mtime; /* seconds: the internal date */
+    uint32_t uid;  /* that another server gave it, 0 = none */
+    uint32_t order;
 };
+
+/* In the row, the mtime of cur/ of a folder with another server's lists, before its first scan
+   by a session has ended. */
+#define IMPORT_PENDING (-1)
 
 struct scan {
     struct mailbox *m;
@@ -40,6 +46,7 @@ struct scan {
     bool moved;                   /* files from new/ to cur/ */
     bool left_in_new;             /* messages of the index lie in new/ */
     bool again;                   /* the next sync must read everything */
+    bool pending_import;          /* the row had IMPORT_PENDING */
 };
 
 void scan_add_known(struct scan *s, uint32_t uid, uint32_t entry);
@@ -51,5 +58,21 @@ int scan_resolve_twins(struct scan *s);
 int scan_apply(struct scan *s);
 /* Puts the row and commits. */
 int scan_finish(struct scan *s);
+/* Begins a transaction, unless one is open. */
+int scan_begin(struct scan *s);
+/* Counts a change; commits a full piece. */
+int scan_changed(struct scan *s);
+
+/* import_scan.c: m->import, if this scan has to do with one. */
+int scan_import_begin(struct scan *s);
+/* Fresh messages: those with a UID of the list first, in its order. */
+void scan_import_order(struct scan *s);
+/* A fresh message that's about to be added: its UID and what else the list says. ERR_NOENT: its
+   file went away. In a transaction. */
+int scan_import_message(struct scan *s, const struct scan_fresh *f, struct index_message *m);
+/* Messages that the index knows. */
+int scan_import_known(struct scan *s);
+/* After the last message: the row's next UID; is the import over? */
+void scan_import_end(struct scan *s);
 
 #endif
