@@ -59,8 +59,7 @@ tear_down(void)
     rmdir(test.dir);
     setup_abandon(&test.m.setup);
     scoreboard_free(&test.m.board);
-    free(test.m.children);
-    free(test.m.buckets);
+    children_free(&test.m);
 }
 
 static int

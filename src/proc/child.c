@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,12 +34,33 @@ bucket_of(const struct master *m, pid_t pid)
     return &m->buckets[(uint32_t)pid % BUCKETS];
 }
 
+/* The master's tables, mapped apart from its heap: a worker unmaps them (children_free()). */
+struct tables {
+    struct child children[CHILD_SLOTS];
+    uint32_t buckets[BUCKETS];
+};
+
 void
 children_init(struct master *m)
 {
-    m->children = mem_calloc(CHILD_SLOTS, sizeof *m->children);
-    m->buckets = mem_calloc(BUCKETS, sizeof *m->buckets);
+    struct tables *t = mmap(NULL, sizeof *t, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (t == MAP_FAILED)
+        log_fatal(EXIT_RESOURCES, "can't map the table of children: %s", strerror(errno));
+    m->children = t->children;
+    m->buckets = t->buckets;
     m->board = scoreboard_new(CHILD_SLOTS);
+}
+
+/* In a child, too: each page that the master writes after the fork would stay with the child as
+   it was, and a busy master writes all of them. */
+void
+children_free(struct master *m)
+{
+    munmap(m->children, sizeof(struct tables));
+    m->children = NULL;
+    m->buckets = NULL;
 }
 
 struct child *
@@ -247,6 +269,7 @@ run_child(struct master *m, struct service *s, size_t slot)
     prctl(PR_SET_NAME, name);
     default_signals();
     close_inherited(m, s);
+    children_free(m);
     if (!m->foreground)
         daemon_detach(); /* during the start the master still has the terminal */
     score_begin(score);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #define EXIT_SOFTWARE 70
 #define EXIT_OS       71
+#define STARTED       "MANSIO_STARTED" /* in the environment: daemon_program() has run */
 
 /* What is kept of the environment: time zone, systemd's socket, the crash tests' switch. */
 static void
@@ -39,6 +41,41 @@ clean_environment(void)
             setenv(kept[i], values[i], 1);
         free(values[i]);
     }
+}
+
+/*
+ * Two settings of the C library are read when a program starts and never again:
+ *
+ * - LD_BIND_NOW: the functions of Berkeley DB, which Debian links lazily, are looked up once,
+ *   and not by each worker at its first login, in pages that then are its own.
+ * - tcache_count=0: malloc keeps no freed pieces by size. They can't be given back, and split
+ *   what lies between: a third of a resting session's heap.
+ *
+ * Measured with glibc 2.36, 200 sessions over TLS in IDLE: 135 KB of each worker (PSS) instead
+ * of 188, 24 of them by the second setting; a login takes a fifth less CPU; parsing 10,000
+ * messages for the first time takes 3 percent more.
+ */
+void
+daemon_program(char *const argv[])
+{
+#ifdef __GLIBC__
+    char path[PATH_MAX];
+    ssize_t n;
+
+    if (getenv(STARTED) != NULL)
+        return;
+    n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0)
+        return;
+    path[n] = '\0';
+    setenv(STARTED, "1", 1); /* the loader drops settings from a program with capabilities */
+    setenv("LD_BIND_NOW", "1", 0);
+    setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", 0);
+    execv(path, argv);
+    log_debug("%s: %s; going on without settings of the C library", path, strerror(errno));
+#else
+    (void)argv;
+#endif
 }
 
 static void

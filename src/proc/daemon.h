@@ -4,6 +4,9 @@
 #ifndef PROC_DAEMON_H
 #define PROC_DAEMON_H
 
+/* Starts this program again, once, with what the C library must know before a program begins;
+   returns in the one that is to go on. */
+void daemon_program(char *const argv[]);
 /* Descriptors above 2 closed, umask 077, working directory /, environment cleaned, standard
    descriptors open. Called first, before anything is opened. */
 void daemon_clean(void);

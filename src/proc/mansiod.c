@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "proc/daemon.h"
 #include "proc/master.h"
 
 #define EXIT_USAGE 64
@@ -87,6 +88,7 @@ main(int argc, char **argv)
         usage();
     if (test || print)
         return check(file, print);
+    daemon_program(argv);
     /* the daemon works in /, and reads the file again at each reload */
     if (realpath(file, path) == NULL) {
         log_error("%s: %s", file, strerror(errno));

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "proc/daemon.h"
@@ -267,6 +268,7 @@ master_run(struct master *m)
         children_init(m);
         services_init(m);
         services_configure(m);
+        heap_pack();
         services_start(m);
         loop(m);
         status = m->exit_status;

@@ -114,6 +114,7 @@ void master_reopen_log(struct master *m);
 
 /* child.c */
 void children_init(struct master *m);
+void children_free(struct master *m);
 /* NULL if there's none. */
 struct child *child_find(struct master *m, pid_t pid);
 size_t child_slot(const struct master *m, const struct child *c);

@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "proc/master.h"
 #include "proc/notify.h"
@@ -143,8 +144,10 @@ master_reload(struct master *m, struct buf *answer)
     int err;
 
     notify_reloading();
+    heap_unpack();
     err = load(m, &r, &new);
     if (err != 0) {
+        heap_pack();
         log_error("%s can't be used: the configuration from before stays", m->conf_file);
         notify_ready();
         return err;
@@ -157,6 +160,7 @@ master_reload(struct master *m, struct buf *answer)
     retire_workers(m);
     reload_auth(m, same);
     setup_retire(&old, new);
+    heap_pack();
     services_start(m);
     log_info("configuration loaded again, generation %u", m->generation);
     notify_ready();

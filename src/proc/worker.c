@@ -23,7 +23,6 @@
  * Exit status: 0 normal, 75 short of descriptors or memory, 70 a panic.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +34,7 @@
 
 #include "auth/session.h"
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "imap/imap.h"
@@ -356,28 +356,13 @@ loop(void)
     return leave(busy);
 }
 
-/*
- * Memory. A worker keeps little between connections: what is freed at the top of the heap goes
- * back to the system from 64 KiB on, and large buffers are mapped one by one, so that one big
- * FETCH doesn't stay with an idle connection for hours. Measured with glibc 2.36: an idle IMAPS
- * session 216 KB instead of 226, one that has read a large mailbox 712 KB instead of 856, at
- * the cost of about ten page faults in a command that answers for 5,000 messages (2 ms).
- */
-static void
-tune_memory(void)
-{
-    mallopt(M_TRIM_THRESHOLD, 64 * 1024);
-    mallopt(M_MMAP_THRESHOLD, 64 * 1024);
-    mallopt(M_TOP_PAD, 16 * 1024);
-}
-
 int
 worker_run(const struct worker_params *p)
 {
     worker.p = p;
     worker.pid = (int32_t)getpid();
     set_signals();
-    tune_memory();
+    heap_tune();
     privilege_drop(p->setup->mail_uid, p->setup->mail_gid);
     /* after the drop, which clears it */
     prctl(PR_SET_PDEATHSIG, ORPHAN_SIGNAL);

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/account_private.h"
@@ -226,9 +226,7 @@ void
 account_idle(struct account *a)
 {
     index_idle(a->ix);
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
+    heap_rest();
 }
 
 const char *
