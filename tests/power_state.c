@@ -106,9 +106,17 @@ print_messages(struct view *v)
 static void
 print_folder(struct account *a, const char *name)
 {
+    struct view_changes changes;
     struct view *v;
     int err = view_open(a, name, 0, &v);
 
+    if (err == 0) { /* SELECT and NOOP: what one look couldn't settle, the next one does */
+        err = view_sync(v, true, &changes);
+        if (err == 0)
+            view_changes_free(&changes);
+        else
+            view_close(&v);
+    }
     if (err == 0) {
         const struct view_info *info = view_info(v);
 

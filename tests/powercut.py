@@ -184,12 +184,14 @@ class Life:
         """Fetches what was delivered to the selected folder."""
         f = self.world.folders[self.selected]
         self.do(b"NOOP")
-        text = self.do(b"UID FETCH %d:* (UID BODY.PEEK[])" % f.uidnext)
-        for m in re.finditer(rb"FETCH \(UID (\d+) BODY\[\] \{(\d+)\}\r\n", text):
-            data = text[m.end():m.end() + int(m.group(2))]
+        text = self.do(b"UID FETCH %d:* (UID FLAGS BODY.PEEK[])" % f.uidnext)
+        for m in re.finditer(rb"FETCH \(UID (\d+) FLAGS \(([^)]*)\) BODY\[\] \{(\d+)\}\r\n", text):
+            data = text[m.end():m.end() + int(m.group(3))]
             uid = int(m.group(1))
             if uid >= f.uidnext:
-                f.messages[uid] = Message(self.content(data))
+                words = m.group(2).decode().split()
+                f.messages[uid] = Message(self.content(data), sum(FLAGS.get(w, 0) for w in words),
+                                          [w for w in words if w[0] != "\\"])
                 f.loose.remove(self.content(data))
         f.uidnext = max(list(f.messages) + [f.uidnext - 1]) + 1
         self.acknowledged("FETCH of new mail in " + self.selected)
@@ -571,13 +573,22 @@ class Cuts:
                 print("    " + fault)
 
     def points(self, count, rng):
-        """Operations that change something, spread over the kinds of steps: each step's name gets its share."""
-        steps = {}
+        """Operations that change something, spread over the kinds of steps: each step's name gets its share, and so does
+        the time in which pages of a database are on their way."""
+        kinds, loose, pages = {}, set(), set()
         for k, op in enumerate(self.log.ops):
+            if op.kind in ("link", "rename") and str(op.args[-2]).endswith(".db"):
+                pages.add(op.args[-1])
+            if op.kind == "write" and op.args[0] in pages:
+                loose.add(op.args[0])
+            if op.kind == "sync":
+                loose.discard(op.args[0])
+            if loose:
+                kinds.setdefault("pages", []).append(k + 1)
             if op.kind not in ("seen", "date"):
-                steps.setdefault(self.judge.steps[self.step_at(k)].name.split()[0], []).append(k + 1)
+                kinds.setdefault(self.judge.steps[self.step_at(k)].name.split()[0], []).append(k + 1)
         while count > 0:
-            for points in steps.values():
+            for points in kinds.values():
                 yield rng.choice(points)
                 count -= 1
 

@@ -87,7 +87,6 @@ install_hooks(void)
     db_env_set_func_pread(res_pread);
     db_env_set_func_seek(res_seek);
     db_env_set_func_write(res_write);
-    db_env_set_func_pwrite(res_pwrite);
     db_env_set_func_fsync(res_fsync);
     db_env_set_func_rename(res_rename);
     db_env_set_func_region_map(map_hook, unmap_hook);
@@ -254,6 +253,8 @@ kv_open(const char *dir, enum kv_mode mode, bool create, struct kv **out)
     resources_init(&kv->res);
     kv->create = create;
     kv->res.dir = dir;
+    if (mode != KV_BUILD)
+        kv->res.guard.dir = dir;
     use(kv);
     ret = open_env(kv, dir, mode);
     if (ret == 0) {
@@ -278,24 +279,31 @@ kv_forget(struct kv **kv)
     *kv = NULL;
 }
 
-void
+bool
 kv_close(struct kv **kv)
 {
     struct kv *k = *kv;
+    bool good;
 
     if (k == NULL)
-        return;
+        return true;
     if (!k->failed) {
         kv_abort(k);
         k->written = CHECKPOINT_LOOK;
         (void)kv_checkpoint(k, false);
+        (void)kv_settle(k);
+    }
+    good = !k->failed;
+    if (good) {
         use(k);
         for (int i = 0; i < KV_FILES; i++)
             if (k->files[i] != NULL)
                 k->files[i]->close(k->files[i], DB_NOSYNC);
         k->env->close(k->env, 0);
+        good = guard_flush(&k->res.guard) == 0;
     }
     kv_forget(kv);
+    return good;
 }
 
 /* Opens a file if it isn't open yet. */
@@ -383,6 +391,15 @@ bool
 kv_in_transaction(const struct kv *kv)
 {
     return kv->txn != NULL;
+}
+
+int
+kv_settle(struct kv *kv)
+{
+    if (kv->failed || guard_flush(&kv->res.guard) == 0)
+        return 0;
+    kv->res.write_error = errno;
+    return fail(kv, errno, "pages");
 }
 
 int

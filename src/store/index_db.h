@@ -33,8 +33,8 @@ enum kv_mode {
  * (kv_is_resource()).
  */
 int kv_open(const char *dir, enum kv_mode mode, bool create, struct kv **out);
-/* In good order. NULL is allowed. */
-void kv_close(struct kv **kv);
+/* In good order. NULL is allowed. False: it failed, and whoever comes next must recover. */
+bool kv_close(struct kv **kv);
 /* Gives memory, mappings and descriptors back without a single call into Berkeley DB: for an
    environment that is stale or broken, whose shared memory may be torn, or whose lock isn't to
    be had. Writes nothing anywhere. */
@@ -58,6 +58,8 @@ bool kv_in_transaction(const struct kv *kv);
 /* Writes a checkpoint when enough log came since the last (or `now`), which also removes logs
    that aren't needed any more. Cheap when little was written. */
 int kv_checkpoint(struct kv *kv, bool now);
+/* Before the lock is given up: no page is held back (index_guard.h). */
+int kv_settle(struct kv *kv);
 
 /* A run of octets. */
 struct kv_slice {

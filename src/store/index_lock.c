@@ -128,8 +128,10 @@ leave(struct index *ix)
         return;
     state = lockfile_lock(ix->lock, ix->timeout_s);
     if (state == LOCK_CLEAN) {
-        kv_close(&ix->kv);
-        lockfile_unlock(ix->lock);
+        if (kv_close(&ix->kv))
+            lockfile_unlock(ix->lock);
+        else
+            lockfile_unlock_dirty(ix->lock);
         return;
     }
     kv_forget(&ix->kv);
@@ -299,6 +301,7 @@ index_unlock(struct index *ix)
     if (!lockfile_held(ix->lock))
         log_panic("index_unlock: not locked");
     index_abort(ix);
+    (void)kv_settle(ix->kv);
     sys_step("index:unlock");
     note = lockfile_note(ix->lock);
     if (kv_failed(ix->kv) || ix->suspect) {

@@ -36,6 +36,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/index_guard.h"
 #include "store/index_impl.h"
 #include "store/index_page.h"
 
@@ -107,7 +108,8 @@ is_fresh(struct index *ix)
         return false;
     }
     for (long i = 0; fresh && i < ENTRIES_MAX && (entry = readdir(dir)) != NULL; i++)
-        fresh = entry->d_name[0] == '.' || strncmp(entry->d_name, "__db.", 5) == 0;
+        fresh = entry->d_name[0] == '.' || strncmp(entry->d_name, "__db.", 5) == 0 ||
+                strcmp(entry->d_name, GUARD_FILE) == 0;
     closedir(dir);
     return fresh;
 }
@@ -153,10 +155,15 @@ open_recovered(struct index *ix)
 {
     bool fresh = is_fresh(ix);
     int64_t start = sys_monotonic_ms();
-    int err = empty_dir(ix->dirfd, INDEX_DB_DIR, "__db.");
+    int err = empty_dir(ix->dirfd, INDEX_DB_DIR, "__db."), restored;
 
     if (err != 0)
         return err;
+    restored = guard_restore(ix->db_path);
+    if (restored < 0)
+        return restored;
+    if (restored > 0)
+        log_info("index: %s: %d pages were put back", ix->path, restored);
     sys_step("index:recover");
     err = kv_open(ix->db_path, KV_RECOVER, fresh, &ix->kv);
     sys_step("index:replayed");
@@ -374,9 +381,7 @@ replay_rest(struct index *ix)
     if (empty_dir(ix->dirfd, INDEX_DB_DIR, "__db.") != 0)
         return false;
     replayed = kv_open(ix->db_path, KV_RECOVER, false, &ix->kv) == 0 &&
-               kv_checkpoint(ix->kv, true) == 0;
-    if (replayed)
-        kv_close(&ix->kv);
+               kv_checkpoint(ix->kv, true) == 0 && kv_close(&ix->kv);
     kv_forget(&ix->kv);
     return replayed;
 }

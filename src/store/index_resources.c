@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/index_db.h"
 #include "store/index_page.h"
 #include "store/index_resources.h"
 
@@ -34,6 +35,7 @@ resources_init(struct resources *r)
 {
     memset(r, 0, sizeof *r);
     r->blocks.prev = r->blocks.next = &r->blocks;
+    guard_init(&r->guard);
 }
 
 void
@@ -55,6 +57,7 @@ resources_release(struct resources *r)
         r->maps_count--;
         munmap(r->maps[r->maps_count].at, r->maps[r->maps_count].len);
     }
+    guard_free(&r->guard);
     while (r->fds_count > 0)
         close(r->fds[--r->fds_count].fd);
     while (r->blocks.next != &r->blocks)
@@ -138,12 +141,26 @@ res_free(void *p)
     free(b);
 }
 
-static bool
-is_page_file(const char *path)
+/* enum kv_file, or -1. */
+static int
+page_file(const char *path)
 {
-    size_t len = strlen(path);
+    const char *name = strrchr(path, '/');
 
-    return len > 3 && strcmp(path + len - 3, ".db") == 0;
+    name = name != NULL ? name + 1 : path;
+    for (int i = 0; i < KV_FILES; i++)
+        if (strcmp(name, kv_file_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+static int
+flush_pages(struct resources *r)
+{
+    if (r == NULL || guard_flush(&r->guard) == 0)
+        return 0;
+    r->write_error = errno;
+    return -1;
 }
 
 int
@@ -159,24 +176,44 @@ res_open(const char *path, int flags, ...)
         mode = (mode_t)va_arg(ap, int);
         va_end(ap);
     }
+    if (flush_pages(r) != 0) /* its first page is read past res_pread() */
+        return -1;
     fd = open(path, flags | O_CLOEXEC, mode);
     if (fd >= 0 && r != NULL && (flags & O_CREAT) != 0)
         r->new_names = true;
     if (fd >= 0 && r != NULL && r->fds_count < RES_FDS) {
-        r->fds[r->fds_count].pages = is_page_file(path);
+        r->fds[r->fds_count].file = page_file(path);
         r->fds[r->fds_count++].fd = fd;
     }
     return fd;
 }
 
+/* A database is made under a passing name, by which it stays open. */
 int
 res_rename(const char *from, const char *to)
 {
+    struct resources *r = user.now;
     int result = rename(from, to);
+    struct stat st, open_st;
 
-    if (result == 0 && user.now != NULL)
-        user.now->new_names = true;
-    return result;
+    if (result != 0 || r == NULL)
+        return result;
+    r->new_names = true;
+    for (unsigned i = 0; i < r->fds_count && stat(to, &st) == 0; i++)
+        if (fstat(r->fds[i].fd, &open_st) == 0 && open_st.st_ino == st.st_ino &&
+            open_st.st_dev == st.st_dev)
+            r->fds[i].file = page_file(to);
+    return 0;
+}
+
+/* enum kv_file, or -1. */
+static int
+file_of(const struct resources *r, int fd)
+{
+    for (unsigned i = 0; r != NULL && i < r->fds_count; i++)
+        if (r->fds[i].fd == fd)
+            return r->fds[i].file;
+    return -1;
 }
 
 int
@@ -184,8 +221,10 @@ res_fsync(int fd)
 {
     struct resources *r = user.now;
 
-    if (sys_fdatasync(fd) != 0)
+    if (flush_pages(r) != 0 || sys_fdatasync(fd) != 0)
         return -1;
+    if (file_of(r, fd) >= 0)
+        guard_synced(&r->guard, file_of(r, fd));
     if (r == NULL || !r->new_names)
         return 0;
     if (sys_fsync_dir(AT_FDCWD, r->dir) != 0)
@@ -198,6 +237,7 @@ int
 res_close(int fd)
 {
     struct resources *r = user.now;
+    int flushed = flush_pages(r);
 
     for (unsigned i = 0; r != NULL && i < r->fds_count; i++) {
         if (r->fds[i].fd == fd) {
@@ -205,16 +245,7 @@ res_close(int fd)
             break;
         }
     }
-    return close(fd);
-}
-
-static bool
-has_pages(const struct resources *r, int fd)
-{
-    for (unsigned i = 0; i < r->fds_count; i++)
-        if (r->fds[i].fd == fd)
-            return r->fds[i].pages;
-    return false;
+    return close(fd) == 0 ? flushed : -1;
 }
 
 /* Berkeley DB takes a failed pread() as a sign to try lseek() and read(): the seek then fails
@@ -223,9 +254,13 @@ ssize_t
 res_pread(int fd, void *p, size_t n, off_t at)
 {
     struct resources *r = user.now;
-    ssize_t got = pread(fd, p, n, at);
+    int file = file_of(r, fd);
+    ssize_t got;
 
-    if (got != (ssize_t)n || r == NULL || !has_pages(r, fd))
+    if (file >= 0 && guard_get(&r->guard, file, p, n, at))
+        return (ssize_t)n;
+    got = pread(fd, p, n, at);
+    if (got != (ssize_t)n || file < 0)
         return got;
     if (at % (off_t)n == 0 && page_ok(p, n, (uint64_t)at / n, r->recovering))
         return got;
@@ -256,24 +291,34 @@ note_error(void)
         user.now->write_error = errno;
 }
 
+/* A page is collected by the guard; anything else goes to its place. */
+static ssize_t
+write_piece(struct resources *r, int fd, const void *p, size_t n)
+{
+    int file = file_of(r, fd);
+    off_t at = file >= 0 ? lseek(fd, 0, SEEK_CUR) : 0;
+
+    if (file < 0 || r->guard.dir == NULL)
+        return write(fd, p, n);
+    if (at >= 0 && n == kv_page_sizes[file] && at % (off_t)n == 0) {
+        if (guard_put(&r->guard, fd, file, p, n, at) != 0 ||
+            lseek(fd, at + (off_t)n, SEEK_SET) < 0)
+            return -1;
+        return (ssize_t)n;
+    }
+    return guard_flush(&r->guard) == 0 ? write(fd, p, n) : -1;
+}
+
+/* Berkeley DB seeks and writes, also pages, when it's given such a function; it never calls one
+   for pwrite() then. */
 ssize_t
 res_write(int fd, const void *p, size_t n)
 {
-    ssize_t done = write(fd, p, n);
+    ssize_t done = write_piece(user.now, fd, p, n);
 
     if (done >= 0 && (size_t)done < n)
         errno = ENOSPC; /* Berkeley DB takes a short write for a failed one */
     if (done < 0 || (size_t)done < n)
-        note_error();
-    return done;
-}
-
-ssize_t
-res_pwrite(int fd, const void *p, size_t n, off_t at)
-{
-    ssize_t done = pwrite(fd, p, n, at);
-
-    if (done < 0)
         note_error();
     return done;
 }

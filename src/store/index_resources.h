@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "store/index_guard.h"
+
 #define RES_FDS  32 /* descriptors: four files, a log or two, a region being mapped */
 #define RES_MAPS 8  /* regions */
 
@@ -25,7 +27,7 @@ struct resources {
     size_t heap;             /* octets in blocks */
     struct {
         int fd;
-        bool pages; /* a file of pages; else a log */
+        int file; /* of pages: enum kv_file; -1 = a log, a region */
     } fds[RES_FDS];
     unsigned fds_count;
     struct {
@@ -37,6 +39,7 @@ struct resources {
     unsigned map_calls;
     const char *dir;  /* the environment's directory; borrowed */
     bool new_names;   /* in it, that aren't synced yet */
+    struct guard guard;
     int write_error;  /* errno of the last write that failed, 0 = none */
     bool recovering;  /* holes in files are to be expected */
     bool bad_page;    /* the page read just now is damaged */
@@ -64,7 +67,6 @@ int res_seek(int fd, off_t at, int whence);
 int res_fsync(int fd);
 int res_rename(const char *from, const char *to);
 ssize_t res_write(int fd, const void *p, size_t n);
-ssize_t res_pwrite(int fd, const void *p, size_t n, off_t at);
 /* Regions. *create comes as Berkeley DB's wish and goes as what was done. errno values. */
 int res_map(const char *path, size_t size, int *create, void **at);
 int res_unmap(void *at);

@@ -1,0 +1,243 @@
+/*
+ * Pages that a power cut tore are put back (store/index_guard.c), and nothing else is.
+ */
+#include <check.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "store/index_db.h"
+#include "store/index_guard.h"
+#include "store/maildir.h"
+
+#define PAGE 4096
+
+static char dir[64];
+static struct guard guard;
+static int fd; /* of mailboxes.db */
+
+/* A page with a log sequence number and its octets. */
+static const char *
+page(uint32_t lsn, char fill)
+{
+    static char out[PAGE];
+    uint32_t head[2] = {1, lsn};
+
+    memset(out, fill, sizeof out);
+    memcpy(out, head, sizeof head);
+    return out;
+}
+
+static void
+setup(void)
+{
+    char path[128];
+
+    snprintf(dir, sizeof dir, "/tmp/check_guard.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/%s", dir, kv_file_names[KV_MAILBOXES]);
+    fd = open(path, O_RDWR | O_CREAT, 0600);
+    ck_assert_int_ge(fd, 0);
+    guard_init(&guard);
+    guard.dir = dir;
+}
+
+static void
+teardown(void)
+{
+    guard_free(&guard);
+    close(fd);
+    ck_assert_int_eq(maildir_remove_tree(AT_FDCWD, dir), 0);
+}
+
+static void
+put(unsigned number, uint32_t lsn, char fill)
+{
+    ck_assert_int_eq(
+        guard_put(&guard, fd, KV_MAILBOXES, page(lsn, fill), PAGE, (off_t)number * PAGE), 0);
+}
+
+/* What a cut leaves: the first `octets` of that page. */
+static void
+tear(unsigned number, uint32_t lsn, char fill, size_t octets)
+{
+    ck_assert_int_eq(pwrite(fd, page(lsn, fill), octets, (off_t)number * PAGE),
+                     (ssize_t)octets);
+}
+
+static void
+expect(unsigned number, uint32_t lsn, char fill)
+{
+    char now[PAGE];
+
+    ck_assert_int_eq(pread(fd, now, PAGE, (off_t)number * PAGE), PAGE);
+    ck_assert_msg(memcmp(now, page(lsn, fill), PAGE) == 0, "page %u isn't %u %c", number, lsn,
+                  fill);
+}
+
+START_TEST(collected_pages_are_read_back_and_flushed)
+{
+    char now[PAGE];
+
+    put(0, 1, 'a');
+    put(0, 2, 'b');
+    put(1, 2, 'c');
+    ck_assert_uint_eq(guard.count, 2);
+    ck_assert(guard_get(&guard, KV_MAILBOXES, now, PAGE, 0));
+    ck_assert_int_eq(memcmp(now, page(2, 'b'), PAGE), 0);
+    ck_assert(!guard_get(&guard, KV_MESSAGES, now, PAGE, 0));
+    ck_assert_int_eq(lseek(fd, 0, SEEK_END), 0);
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    expect(0, 2, 'b');
+    expect(1, 2, 'c');
+    for (unsigned i = 0; i < GUARD_PAGES + 1; i++)
+        put(i, 3, 'd');
+    ck_assert_uint_eq(guard.count, 1);
+    expect(0, 3, 'd');
+}
+END_TEST
+
+START_TEST(torn_pages_are_put_back)
+{
+    put(0, 1, 'a');
+    put(1, 1, 'b');
+    put(2, 1, 'c');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    put(1, 2, 'B');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    tear(0, 0, 'x', PAGE);     /* the older one, whole */
+    tear(1, 1, 'b', PAGE / 2); /* half */
+    ck_assert_int_eq(ftruncate(fd, 2 * PAGE + 512), 0);
+    ck_assert_int_eq(guard_restore(dir), 4); /* the second one twice: each image in turn */
+    expect(0, 1, 'a');
+    expect(1, 2, 'B');
+    expect(2, 1, 'c');
+    ck_assert_int_eq(guard_restore(dir), 0);
+}
+END_TEST
+
+START_TEST(a_newer_page_stays)
+{
+    put(0, 5, 'a');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    tear(0, 6, 'n', PAGE);
+    ck_assert_int_eq(guard_restore(dir), 0);
+    expect(0, 6, 'n');
+}
+END_TEST
+
+START_TEST(synced_pages_are_not_looked_at)
+{
+    put(0, 5, 'a');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    guard_synced(&guard, KV_MAILBOXES);
+    tear(0, 1, 'x', PAGE); /* a file from a backup, say */
+    ck_assert_int_eq(guard_restore(dir), 0);
+    expect(0, 1, 'x');
+}
+END_TEST
+
+/* Whatever the file holds: only whole records of one generation count. */
+START_TEST(damaged_records_end_it)
+{
+    char path[128], octet;
+    int file;
+
+    for (unsigned i = 0; i < 3; i++)
+        put(i, 5, 'a');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    snprintf(path, sizeof path, "%s/" GUARD_FILE, dir);
+    file = open(path, O_RDWR);
+    for (off_t at = 0; at < 3 * (PAGE + 48); at += 7) {
+        unsigned n = (unsigned)(at / (PAGE + 48));
+
+        for (unsigned i = 0; i < 3; i++)
+            tear(i, 1, 'x', PAGE);
+        ck_assert_int_eq(pread(file, &octet, 1, at), 1);
+        octet ^= 0x55;
+        ck_assert_int_eq(pwrite(file, &octet, 1, at), 1);
+        ck_assert_int_eq(guard_restore(dir), (int)n);
+        octet ^= 0x55;
+        ck_assert_int_eq(pwrite(file, &octet, 1, at), 1);
+        ck_assert_int_eq(pwrite(file, "MANSIOP1", 8, 0), 8); /* wiped out by the above */
+    }
+    ck_assert_int_eq(ftruncate(file, 100), 0);
+    ck_assert_int_eq(guard_restore(dir), 0);
+    ck_assert_int_eq(ftruncate(file, 0), 0);
+    ck_assert_int_eq(guard_restore(dir), 0);
+    close(file);
+}
+END_TEST
+
+START_TEST(another_process_begins_a_generation)
+{
+    struct guard other;
+
+    put(0, 1, 'a');
+    put(1, 1, 'b');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    guard_init(&other);
+    other.dir = dir;
+    ck_assert_int_eq(guard_put(&other, fd, KV_MAILBOXES, page(2, 'A'), PAGE, 0), 0);
+    ck_assert_int_eq(guard_flush(&other), 0);
+    guard_synced(&guard, KV_MAILBOXES); /* must not wipe the other's records out */
+    tear(0, 1, 'a', PAGE / 2);
+    tear(1, 0, 'x', PAGE); /* of the older generation: was synced, isn't known any more */
+    ck_assert_int_eq(guard_restore(dir), 1);
+    expect(0, 2, 'A');
+    expect(1, 0, 'x');
+    guard_free(&other);
+}
+END_TEST
+
+/* Without room pages go to their places, and no older image may come back over them. */
+START_TEST(a_full_disk)
+{
+    struct rlimit former, small;
+
+    put(0, 1, 'a');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &former);
+    small = former;
+    small.rlim_cur = 2 * PAGE;
+    setrlimit(RLIMIT_FSIZE, &small);
+    put(0, 1, 'b');
+    put(1, 2, 'c');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    setrlimit(RLIMIT_FSIZE, &former);
+    expect(0, 1, 'b');
+    expect(1, 2, 'c');
+    ck_assert_int_eq(guard_restore(dir), 0);
+    expect(0, 1, 'b');
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *s = suite_create("guard");
+    TCase *c = tcase_create("pages");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, collected_pages_are_read_back_and_flushed);
+    tcase_add_test(c, torn_pages_are_put_back);
+    tcase_add_test(c, a_newer_page_stays);
+    tcase_add_test(c, synced_pages_are_not_looked_at);
+    tcase_add_test(c, damaged_records_end_it);
+    tcase_add_test(c, another_process_begins_a_generation);
+    tcase_add_test(c, a_full_disk);
+    suite_add_tcase(s, c);
+    runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
