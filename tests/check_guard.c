@@ -153,7 +153,7 @@ START_TEST(damaged_records_end_it)
     ck_assert_int_eq(guard_flush(&guard), 0);
     snprintf(path, sizeof path, "%s/" GUARD_FILE, dir);
     file = open(path, O_RDWR);
-    for (off_t at = 0; at < 3 * (PAGE + 48); at += 7) {
+    for (off_t at = 0; at < 3 * (PAGE + 48); at += 131) {
         unsigned n = (unsigned)(at / (PAGE + 48));
 
         for (unsigned i = 0; i < 3; i++)
