@@ -34,6 +34,10 @@ const struct ctl_command ctl_commands[] = {
      ctl_mailbox_rebuild, CTL_CONF},
     {"quota", "[-r] [USER ...]", "show how much mail users have, and may have", ctl_quota,
      CTL_CONF},
+    {"import", "-a | USER ...", "take over what another server knows of the mail", ctl_import,
+     CTL_CONF},
+    {"export", "-a | [-p] [-f FOLDER] USER", "write the mail's UIDs for Dovecot", ctl_export,
+     CTL_CONF},
     {"help", "[COMMAND]", "show the commands, or how one is used", ctl_help, CTL_NO_CONF},
     {NULL, NULL, NULL, NULL, CTL_NO_CONF},
 };

@@ -132,7 +132,7 @@ int
 ctl_owner_open(const struct conf *conf, const struct ctl_owner *o, struct account **out)
 {
     struct account_params params = {
-        .conf = conf, .user = o->name, .home = o->home, .quota = o->quota};
+        .conf = conf, .user = o->name, .home = o->home, .quota = o->quota, .ahead = o->ahead};
     char *path = NULL;
     bool has = false;
     int status = ctl_owner_has_mail(conf, o, &has), err;

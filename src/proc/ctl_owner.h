@@ -18,6 +18,7 @@
 struct ctl_owner {
     char *name, *home, *mail; /* mail: "" = by mail_location */
     char *quota;              /* "" = by the configuration */
+    bool ahead;               /* as in struct account_params; the caller's */
 };
 
 struct ctl_owners {

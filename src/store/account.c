@@ -105,7 +105,7 @@ make_maildir(struct account *a)
 }
 
 static int
-open_root(struct account *a)
+open_root(struct account *a, bool ahead)
 {
     int err;
 
@@ -121,9 +121,9 @@ open_root(struct account *a)
         return err_from_errno(errno);
     }
     if (faccessat(a->root, "cur", F_OK, 0) != 0)
-        return make_maildir(a);
+        return ahead ? ERR_NOENT : make_maildir(a);
     /* a Maildir that other programs made, opened by us for the first time */
-    if (faccessat(a->root, PURGED_STAMP, F_OK, 0) != 0 && errno == ENOENT)
+    if (!ahead && faccessat(a->root, PURGED_STAMP, F_OK, 0) != 0 && errno == ENOENT)
         return maildir_write_file(a->root, PENDING_FILE, "setup\n", 6);
     return 0;
 }
@@ -192,15 +192,16 @@ account_open(const struct account_params *p, struct account **out)
     a->names.prefix = p->conf->namespace_prefix;
     err = find_paths(a, p);
     if (err == 0)
-        err = open_root(a);
+        err = open_root(a, p->ahead);
     if (err == 0)
         err = index_open(a->index_dir, p->conf->lock_timeout, &a->ix);
     if (err < 0) {
         account_close(&a);
         return err;
     }
-    purge(a);
-    if (faccessat(a->root, PENDING_FILE, F_OK, 0) == 0)
+    if (!p->ahead)
+        purge(a);
+    if (!p->ahead && faccessat(a->root, PENDING_FILE, F_OK, 0) == 0)
         pending_finish(a);
     *out = a;
     return 0;

@@ -22,6 +22,7 @@ struct account_params {
     const char *home;          /* for %h; "" if none */
     const char *mail_location; /* NULL = the configuration's; else an already expanded path */
     const char *quota; /* the user's own, quota_parse(); NULL or "": the configuration's */
+    bool ahead; /* another server may still be at work there: nothing is set up or tidied */
 };
 
 /* Opens it. A missing Maildir is made (0700) with the auto_folders, each subscribed and marked;

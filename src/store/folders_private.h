@@ -22,6 +22,9 @@ int folders_read(struct account *a, struct name_list *out);
 int subscriptions_read(struct account *a, struct name_list *out);
 /* The same as folder_subscribe(), with the lock held. */
 int subscriptions_change(struct account *a, const char *name, bool on);
+#define SUBSCRIPTIONS_FILE "subscriptions"
+/* Adds the names that are missing, all at once. Locked. *added: how many. */
+int subscriptions_add(struct account *a, const struct name_list *names, unsigned *added);
 /* folders_change.c: folder_create() with the lock held. */
 int folders_create_locked(struct account *a, const char *name, uint32_t special_use);
 /* folders_change.c: folder_delete() of a folder in which no message lies; else ERR_EXISTS.

@@ -61,6 +61,9 @@ const char *import_guid(const struct import *imp);
    ours (subscriptions.c). Takes the lock. 0 or ERR_*; *added: how many (may be NULL). */
 int import_subscriptions(struct account *a, unsigned *added);
 
+/* Gives directories with UTF-8 in their names the ones in modified UTF-7. Takes the lock. */
+int import_folder_names(struct account *a);
+
 struct import_summary {
     unsigned folders;     /* looked at */
     unsigned imported;    /* of them, with lists of another server, now imported */

@@ -5,6 +5,7 @@
  *   import_lines.c    a file, line by line
  *   import_dovecot.c  dovecot-uidlist
  *   import_courier.c  courierimapuiddb, courierpop3dsizelist, courierimapkeywords/
+ *   import_names.c    folders' names, subscriptions
  *   import_scan.c     lists -> index, in the first scan of a folder
  *   import_account.c  all folders, ahead of time
  */
@@ -78,6 +79,10 @@ uint64_t import_keyword_bit(struct import *imp, const char *name);
 void import_unique_uidls(struct import *imp);
 /* Takes the lines' decimal number at *s, up to 2^64 - 1; false: there's none. */
 bool import_number(const char **s, uint64_t *n);
+
+/* import_names.c: a folder's name of another server, in UTF-8 or already modified UTF-7, as it
+   is here. False: it can't be. */
+bool import_name(const char *name, struct buf *out);
 
 /* import_lines.c: one line without its end, number 1, 2 ... False: it makes no sense. *stop:
    nor will the rest. */

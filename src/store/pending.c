@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/folders_private.h"
+#include "store/import.h"
 #include "store/maildir.h"
 #include "store/pending.h"
 #include "store/scan_table.h"
@@ -251,6 +252,17 @@ finish_inbox(struct account *a, const char *to, uint32_t uidnext)
     return err;
 }
 
+/* A Maildir that's opened for the first time: another server may have left it. */
+static int
+set_up(struct account *a)
+{
+    int err = import_folder_names(a);
+
+    if (err == 0)
+        err = import_subscriptions(a, NULL);
+    return err == 0 ? folders_make_auto(a) : err;
+}
+
 void
 pending_finish(struct account *a)
 {
@@ -274,7 +286,7 @@ pending_finish(struct account *a)
         parse_number(words[2], &uidnext))
         err = finish_inbox(a, words[1], uidnext);
     else if (left && count == 1 && strcmp(words[0], "setup") == 0)
-        err = folders_make_auto(a);
+        err = set_up(a);
     if (left && err == 0) /* what makes no sense goes too */
         pending_end(a, PENDING_FILE);
     if (err < 0 && err != ERR_NOENT)

@@ -11,15 +11,19 @@
 #include "store/folders_private.h"
 #include "store/maildir.h"
 
-#define FILE_NAME "subscriptions"
+#define FILE_NAME SUBSCRIPTIONS_FILE
 #define FILE_MAX  (4u << 20)
 #define NAMES_MAX 20000 /* more than that is no list of folders */
 
 static bool
 usable(const char *name)
 {
-    size_t len = strlen(name);
+    size_t i, len = strlen(name);
 
+    for (i = 0; i < len; i++) {
+        if ((unsigned char)name[i] < ' ') /* Dovecot's escapes of what can't be in a name */
+            return false;
+    }
     return len > 0 && len <= MBOXNAME_MAX && name[0] != '.' && name[len - 1] != '.' &&
            strstr(name, "..") == NULL && strchr(name, '/') == NULL;
 }
@@ -100,6 +104,32 @@ subscriptions_change(struct account *a, const char *name, bool on)
     }
     name_list_free(&names);
     buf_free(&before);
+    buf_free(&b);
+    return err;
+}
+
+int
+subscriptions_add(struct account *a, const struct name_list *more, unsigned *added)
+{
+    struct name_list names = {0};
+    struct buf b = BUF_INIT(FILE_MAX);
+    size_t i, j;
+    int err = subscriptions_read(a, &names);
+
+    *added = 0;
+    for (i = 0; err == 0 && i < more->count && names.count < NAMES_MAX; i++) {
+        for (j = 0; j < names.count && strcmp(names.names[j], more->names[i]) != 0;)
+            j++;
+        if (j < names.count || !usable(more->names[i]))
+            continue;
+        name_list_add(&names, more->names[i]);
+        (*added)++;
+    }
+    for (i = 0; i < names.count; i++)
+        buf_addf(&b, "%s\n", names.names[i]);
+    if (err == 0 && *added > 0)
+        err = maildir_write_file(a->root, FILE_NAME, b.data, b.len);
+    name_list_free(&names);
     buf_free(&b);
     return err;
 }
