@@ -289,17 +289,28 @@ make_auto(struct account *a, const char *item, size_t len)
     return err;
 }
 
+/* Not the configuration, nor what lies in the Maildir: the next login tries again. */
+static bool
+may_work_later(int err)
+{
+    return err == ERR_NOSPACE || err == ERR_QUOTA || err == ERR_IO || err == ERR_SHORT ||
+           err == ERR_TEMP || err == ERR_BUSY;
+}
+
 int
 folders_make_auto(struct account *a)
 {
     const char *pos = a->conf->auto_folders, *item;
     size_t len;
-    int err = account_lock(a);
+    int failed = 0, err = account_lock(a);
 
     if (err < 0)
         return err;
-    while ((item = conf_list_next(&pos, &len)) != NULL)
-        (void)make_auto(a, item, len); /* a login doesn't fail for one of them */
+    while ((item = conf_list_next(&pos, &len)) != NULL) {
+        err = make_auto(a, item, len);
+        if (err < 0 && may_work_later(err))
+            failed = err;
+    }
     account_unlock(a);
-    return 0;
+    return failed;
 }

@@ -3,8 +3,8 @@
  * 3.1.3 UNCHANGEDSINCE).
  *
  * STORE: the file is renamed, which makes the flags durable truth; then the row, in a commit
- * that waits for no disk. Cut short in between, cur/ has another mtime than recorded and the
- * next scan takes the flags from the names.
+ * that waits for no disk. After an error the names go back; cut short in between, cur/ has
+ * another mtime than recorded and the next scan takes the flags from the names.
  *
  * EXPUNGE: the file is unlinked and the directory synced *before* the row is dropped. The other
  * way round, a crash would leave files without rows: the next scan would take them for new
@@ -30,6 +30,11 @@
 #include "store/scan.h"
 #include "store/view_private.h"
 
+/* A file that STORE renamed: paths. */
+struct renamed {
+    char *from, *to;
+};
+
 /* One STORE or EXPUNGE command. */
 struct job {
     struct view *v;
@@ -46,6 +51,9 @@ struct job {
     uint64_t octets, messages; /* unlinked, for the quota */
     bool touched;              /* cur/ was changed in this piece */
     bool from_new;             /* new/ was */
+    struct arena *paths;       /* of this piece of a STORE */
+    struct renamed *renamed;
+    size_t renamed_count, renamed_cap;
 };
 
 static void
@@ -53,6 +61,31 @@ note(struct seqset *s, uint32_t uid)
 {
     if (s != NULL)
         seqset_add(s, uid, uid);
+}
+
+static void
+remember(struct job *j, const char *from, const char *to)
+{
+    if (j->renamed_count == j->renamed_cap) {
+        j->renamed_cap = j->renamed_cap > 0 ? j->renamed_cap * 2 : 64;
+        j->renamed = mem_reallocarray(j->renamed, j->renamed_cap, sizeof *j->renamed);
+    }
+    j->renamed[j->renamed_count].from = arena_strdup(j->paths, from);
+    j->renamed[j->renamed_count++].to = arena_strdup(j->paths, to);
+}
+
+/* NO means that nothing was stored. */
+static void
+take_back(struct job *j)
+{
+    int fd = j->v->m->fd;
+
+    while (j->renamed_count > 0) {
+        const struct renamed *r = &j->renamed[--j->renamed_count];
+
+        if (maildir_move(fd, r->to, fd, r->from) != 0)
+            log_warn("cannot rename %s back: %s", r->to, strerror(errno));
+    }
 }
 
 /* Gives the file its new name; fills now->name. ERR_NOENT: gone. */
@@ -96,6 +129,7 @@ rename_file(struct job *j, const struct index_message *old, struct index_message
         return err_from_errno(errno);
     }
     j->touched = true;
+    remember(j, from, to);
     sys_step("store:renamed");
     return 0;
 }
@@ -211,20 +245,23 @@ store_piece(struct job *j, const struct flag_set *flags)
         return err;
     before = v->m->row.highestmodseq;
     j->touched = false;
+    j->renamed_count = 0;
+    arena_reset(j->paths);
     err = keywords_bits(v->m, flags->keywords, flags->keywords_count, j->op != STORE_REMOVE,
                         &j->keywords);
     if (err == 0)
         err = run_piece(j, store_one);
     sys_step("store:before-commit");
-    if (err < 0)
-        return err;
-    if (j->touched)
+    if (err == 0 && j->touched)
         scan_note_own(v->m);
-    err = mailbox_put(v->m);
+    if (err == 0)
+        err = mailbox_put(v->m);
     if (err == 0)
         err = index_commit(v->a->ix, false);
     if (err == 0)
         view_own_change(v, before, v->m->row.highestmodseq);
+    else
+        take_back(j);
     sys_step("store:committed");
     return err;
 }
@@ -247,6 +284,7 @@ view_store(struct view *v, const struct seqset *uids, enum store_op op,
     if ((v->flags & VIEW_READONLY) != 0)
         return ERR_READONLY;
     j.batch = view_batch_new();
+    j.paths = arena_new();
     while (err == 0 && j.it.range < uids->count) {
         err = view_lock(v);
         if (err < 0)
@@ -255,6 +293,8 @@ view_store(struct view *v, const struct seqset *uids, enum store_op op,
         view_unlock(v);
     }
     view_batch_free(&j.batch);
+    arena_free(&j.paths);
+    free(j.renamed);
     return err;
 }
 
