@@ -3,16 +3,25 @@
 
     crash_matrix.py BUILD_DIRECTORY [short|full] [OPERATION ...]
 
-For each operation the calls that change something on disk are counted first, by strace. Then the operation is run once
-for each of them, in a fresh copy of one account, and the worker
+For each operation (crash_operations.py) the calls that change something on disk are listed first, by strace. Then the
+operation is run once for each of them, in a fresh copy of one account, and the process
 
-  kill    gets SIGKILL as it enters the call: a new session must find the operation done or not done, whole, with each UID
-          meaning what it meant, and done if the client was told OK;
-  error   gets an error from the call (ENOSPC, EIO; EMFILE for open): the client must be told NO (or OK, if it was done all
-          the same), nothing may be left in tmp/, and the same session must be able to do it again.
+  kill    gets SIGKILL as it enters the call
+  again   gets SIGKILL there, and then the next session gets it at one of the calls of its login, recovery and first SELECT
+  error   gets an error from the call: ENOSPC, EDQUOT, EIO; from open() also EMFILE and ENOMEM
 
-Afterwards `mansioctl mailbox check` must have nothing to say, and the operation must work. `short` takes a sample of the
-calls; which ones is a matter of MANSIO_SEED. Needs strace and the right to trace; is skipped without.
+A new session must then find
+
+  - the operation done or not done, whole, octet by octet, and done if the client was told OK; after an error, not done if
+    it was told NO. Only where each message stands for itself (MOVE, STORE, EXPUNGE) it may be done for some of them
+  - UIDVALIDITY as it was; UIDs that mean what they meant, and none given twice; mod-sequences that never fall, and have
+    grown where something changed
+  - no lock, nothing pending, and after an error nothing in tmp/
+  - an index that `mansioctl mailbox check` has nothing to say about
+
+and the operation must work, after an error in the same session. `short` takes a sample; which one is a matter of
+MANSIO_SEED. `full` writes a table to crash-matrix.txt in the current directory. Needs strace and the right to trace; is
+skipped without.
 """
 
 import os
@@ -20,393 +29,273 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from harness import PASSWORD, Results, Server, Skip, wait_until
+from crash_client import (SUBSCRIBED, USER, Client, Gone, Pop3, folder_names, highest_modseqs, literal,  # noqa: F401
+                          read_state, wait_for_quiet, worker_of)
+from crash_operations import OPERATIONS, fill, in_part, picture
+from harness import Results, Server, Skip
 
-CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "linkat", "unlinkat", "openat",
-         "mkdirat", "ftruncate", "fallocate", "utimensat")
-KILL_ONLY = ("fcntl",)  # around the account's lock: an error of it isn't a full disk
-TRACED = ",".join(CALLS + KILL_ONLY)
-ERRORS = {"openat": "EMFILE", "fsync": "EIO", "fdatasync": "EIO", "unlinkat": "EIO", "utimensat": "EIO"}
-USER = "ann"
-SUBSCRIBED = None  # the key of what LSUB says, among the folders
-SHORT = 5  # cases of an operation and kind, in the short form
-
-
-class Gone(Exception):
-    """The session ended under the client."""
-
-
-class Client:
-    """IMAP with nothing in between: commands as octets, answers as lists of lines with their literals."""
-
-    def __init__(self, server, login=True):
-        self.s = socket.create_connection(("127.0.0.1", server.ports["imap"]), timeout=30)
-        self.f = self.s.makefile("rb")
-        self.n = 0
-        self.line()
-        if login:
-            assert self.do(b"LOGIN %s %s" % (USER.encode(), PASSWORD.encode()))[0] == b"OK"
-
-    def line(self):
-        text = self.f.readline()
-        if not text.endswith(b"\n"):
-            raise Gone()
-        literal = re.search(rb"\{(\d+)\}\r\n$", text)
-        if literal:
-            text += self.f.read(int(literal.group(1))) + self.line()
-        return text
-
-    def do(self, command):
-        """The status, and all lines of the answer."""
-        self.n += 1
-        tag = b"t%d" % self.n
-        lines = []
-        try:
-            self.s.sendall(tag + b" " + command + b"\r\n")
-            while True:
-                lines.append(self.line())
-                if lines[-1].startswith(tag + b" "):
-                    return lines[-1].split()[1], lines
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise Gone()
-
-    def close(self):
-        self.f.close()
-        self.s.close()
+DISK = ["ENOSPC", "EDQUOT", "EIO"]
+ERRORS = {"write": DISK, "pwrite64": DISK, "fsync": DISK, "fdatasync": DISK, "rename": DISK, "renameat": DISK, "renameat2": DISK,
+          "linkat": DISK, "unlinkat": ["EIO"], "openat": ["EMFILE", "ENOMEM", "EIO"], "mkdirat": DISK, "mkdir": DISK,
+          "ftruncate": ["EIO"], "fallocate": DISK, "utimensat": ["EIO"]}
+KILL_ONLY = ("fcntl",)  # the account's lock
+TRACED = ",".join(sorted(set(ERRORS) | set(KILL_ONLY)))
+KINDS = ("kill", "again", "error")
+SHORT = {"kill": 3, "again": 1, "error": 3}  # cases of an operation and kind, in the short form
+RUN_KEPT = 3  # of a run of writes one behind the other (the log that recovery fills with zeros)
+REPORT = "crash-matrix.txt"
 
 
-class Pop3(Client):
-    def __init__(self, server):
-        self.s = socket.create_connection(("127.0.0.1", server.ports["pop3"]), timeout=30)
-        self.f = self.s.makefile("rb")
-        self.f.readline()
-        for command in (b"USER " + USER.encode(), b"PASS " + PASSWORD.encode(), b"DELE 1", b"DELE 2"):
-            assert self.do(command)[0] == b"OK", command
+class Trace:
+    """strace of one process: which calls, the n-th of its name each."""
 
-    def do(self, command):
-        try:
-            self.s.sendall(command + b"\r\n")
-            line = self.f.readline()
-        except OSError:
-            raise Gone()
-        if not line.endswith(b"\n"):
-            raise Gone()
-        return (b"OK" if line.startswith(b"+OK") else b"NO"), [line]
+    def __init__(self, directory):
+        self.output = tempfile.NamedTemporaryFile(dir=directory, delete=False).name
 
+    def options(self, inject):
+        return ["-o", self.output, "-e", "trace=" + TRACED] + (["-e", "inject=" + inject] if inject else [])
 
-def message(token):
-    return b"Subject: %s\r\nFrom: a@example.org\r\n\r\n%s\r\n" % (token, token * 20)
+    def attach(self, pid, inject):
+        self.process = subprocess.Popen(["strace", *self.options(inject), "-p", str(pid)], stdin=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        if "attached" not in line:
+            self.process.wait()
+            raise Skip("strace: " + line.strip())
 
+    def detach(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        self.process.stderr.close()
 
-def literal(token):
-    text = message(token)
-    return b"{%d+}\r\n%s" % (len(text), text)
-
-
-def read_state(server):
-    """{folder: (uidvalidity, uidnext, {uid: (token, flags)})} of the account, by a new session; contents are compared
-    octet by octet."""
-    c = Client(server)
-    folders = {}
-    status, lines = c.do(b'LIST "" *')
-    assert status == b"OK", lines
-    for line in lines[:-1]:
-        if b"\\NonExistent" in line or b"\\Noselect" in line:
-            continue
-        name = line.rsplit(b" ", 1)[1].strip().strip(b'"')
-        status, answer = c.do(b"EXAMINE " + name)
-        assert status == b"OK", answer
-        text = b"".join(answer)
-        validity = int(re.search(rb"UIDVALIDITY (\d+)", text).group(1))
-        uidnext = int(re.search(rb"UIDNEXT (\d+)", text).group(1))
-        exists = int(re.search(rb"\* (\d+) EXISTS", text).group(1))
-        messages = {}
-        status, answer = c.do(b"UID FETCH 1:* (UID FLAGS BODY.PEEK[])")
-        assert status == b"OK", answer
-        for item in answer[:-1]:
-            found = re.match(rb"\* \d+ FETCH \(UID (\d+) FLAGS \(([^)]*)\) BODY\[\] \{\d+\}\r\n(.*)\)\r\n$", item, re.S)
-            assert found, item
-            body = found.group(3)
-            token = re.match(rb"Subject: (\S+)", body).group(1)
-            assert body == message(token), "a message that is not whole: %r" % body
-            uid = int(found.group(1))
-            assert uid < uidnext, "UID %d, but UIDNEXT %d" % (uid, uidnext)
-            messages[uid] = (token, frozenset(found.group(2).replace(b"\\Recent", b"").split()))
-        assert len(messages) == exists, "%s: %d EXISTS, %d messages" % (name, exists, len(messages))
-        folders[name] = (validity, uidnext, messages)
-    folders[SUBSCRIBED] = c.do(b'LSUB "" *')[1][:-1]
-    c.do(b"LOGOUT")
-    c.close()
-    return folders
+    def calls(self, behind=None):
+        """[(name, n, line)] in order; only from the first line on that names `behind`."""
+        with open(self.output, errors="replace") as f:
+            lines = f.read().split("\n")
+        os.unlink(self.output)
+        counts, found, begun = {}, [], behind is None
+        for line in lines:
+            name = re.match(r"(\w+)\(", line)
+            if not name or name.group(1) not in ERRORS and name.group(1) not in KILL_ONLY:
+                continue
+            counts[name.group(1)] = counts.get(name.group(1), 0) + 1
+            begun = begun or behind in line
+            if begun:
+                found.append((name.group(1), counts[name.group(1)], line))
+        return found
 
 
-def tokens(state, folder):
-    return sorted(t for t, _ in state[folder][2].values()) if folder in state else None
+def changes(call):
+    """Is anything different behind this call? A kill at one that only reads is a kill at the next that writes."""
+    name, n, line = call
+    return (name != "openat" or "O_CREAT" in line) and (name != "fcntl" or "F_SETLK" in line)
 
 
-class Operation:
-    """`commands` make it ready; `command` is what is cut short; done(before, after) says whether it was done (True), was
-    not (False), only for some messages ("part"), or is neither (None). `again`: what a client would do after a failure,
-    and its answer must be OK. by_files: what was renamed or removed before the error stays so (files are the truth, and
-    nothing can be un-removed): NO may mean done."""
-
-    def __init__(self, name, command, done, commands=(b"SELECT INBOX",), prepare=None, again=None, pop3=False, by_files=False):
-        self.name, self.command, self.done, self.commands = name, command, done, commands
-        self.prepare, self.again, self.pop3, self.by_files = prepare, again or command, pop3, by_files
-
-    def session(self, server):
-        if self.pop3:
-            return Pop3(server)
-        c = Client(server)
-        for command in self.commands:
-            assert c.do(command)[0] == b"OK", command
-        return c
-
-
-def either(folder, without, with_it):
-    """Done if the folder holds these tokens, not done if those."""
-    def check(before, after):
-        now = tokens(after, folder)
-        if now == sorted(with_it):
-            return True
-        return False if now == sorted(without) else None
-    return check
-
-
-BASE = [b"base%d" % i for i in range(1, 5)]
-WORK = [b"work1"]
-
-
-def moved(before, after):
-    inbox, work = tokens(after, b"INBOX"), tokens(after, b"Work")
-    if sorted(inbox + work) != sorted(BASE + WORK):
-        return None
-    if work == WORK:
-        return False
-    return True if inbox == BASE[2:] else "part"
-
-
-def flagged(before, after):
-    n = sum(b"\\Flagged" in f for _, f in after[b"INBOX"][2].values())
-    if tokens(after, b"INBOX") != BASE:
-        return None
-    return True if n == 2 else (False if n == 0 else "part")
-
-
-def expunged(before, after):
-    now = tokens(after, b"INBOX")
-    if now == BASE[2:]:
-        return True
-    if now == BASE:
-        return False
-    return "part" if set(BASE[2:]) < set(now) < set(BASE) else None
-
-
-def renamed(before, after):
-    names = {b"Work", b"Work.Sub"}, {b"Job", b"Job.Sub"}
-    have = {n for n in after if n and n.startswith((b"Work", b"Job"))}
-    if have == names[1]:
-        for old, new in ((b"Work", b"Job"), (b"Work.Sub", b"Job.Sub")):
-            if before[old] != after[new]:
-                return None
-        return True
-    return False if have == names[0] and all(before[n] == after[n] for n in have) else None
-
-
-def inbox_renamed(before, after):
-    inbox, old = tokens(after, b"INBOX"), tokens(after, b"Old")
-    if sorted(inbox + (old or [])) != BASE:
-        return None
-    return False if old is None else (True if inbox == [] else "part")
-
-
-def subscribed(before, after):
-    added = [line for line in after[SUBSCRIBED] if line not in before[SUBSCRIBED]]
-    if not set(before[SUBSCRIBED]) <= set(after[SUBSCRIBED]) or len(added) > 1:
-        return None
-    return bool(added) and added[0].rstrip().endswith(b"Work")
-
-
-def indexed(before, after):
-    return True if tokens(after, b"INBOX") == BASE and tokens(after, b"Work") == WORK else None
-
-
-def drop_index(server):
-    shutil.rmtree(os.path.join(server.maildir(), "mansio-index"))
-
-
-def deliver_two(server):
-    for i in range(2):
-        server.deliver(message(b"new%d" % i).replace(b"\r\n", b"\n"))
-
-
-OPERATIONS = [
-    Operation("APPEND", b"APPEND Work (\\Seen key) " + literal(b"added"), either(b"Work", WORK, WORK + [b"added"])),
-    Operation("MULTIAPPEND", b"APPEND Work " + literal(b"add1") + b" (\\Seen) " + literal(b"add2"),
-              lambda b, a: either(b"Work", WORK, WORK + [b"add1", b"add2"])(b, a) if b"add1" not in tokens(a, b"Work") or
-              b"add2" in tokens(a, b"Work") else "part"),
-    Operation("COPY", b"UID COPY 1:2 Work", lambda b, a: {0: False, 1: "part", 2: True}.get(
-        len(tokens(a, b"Work")) - 1) if tokens(a, b"INBOX") == BASE and set(tokens(a, b"Work")) <= set(WORK + BASE[:2]) else None),
-    Operation("MOVE", b"UID MOVE 1:2 Work", moved),
-    Operation("STORE", b"UID STORE 1:2 +FLAGS (\\Flagged)", flagged, by_files=True),
-    Operation("EXPUNGE", b"EXPUNGE", expunged, commands=(b"SELECT INBOX", b"UID STORE 1:2 +FLAGS (\\Deleted)"), by_files=True),
-    Operation("QUIT", b"QUIT", expunged, pop3=True, by_files=True),
-    Operation("new mail", b"SELECT INBOX", lambda b, a: True if tokens(a, b"INBOX") == BASE + [b"new0", b"new1"] else None,
-              commands=(), prepare=deliver_two, by_files=True),
-    Operation("CREATE", b"CREATE Fresh", lambda b, a: b"Fresh" in a, again=b"CREATE Fresh2"),
-    Operation("DELETE", b"DELETE Work", lambda b, a: b"Work" not in a if tokens(a, b"Work") in (None, WORK) else None,
-              again=b"DELETE Trash"),
-    Operation("RENAME", b"RENAME Work Job", renamed, again=b"RENAME Trash Bin"),
-    Operation("RENAME INBOX", b"RENAME INBOX Old", inbox_renamed, commands=(), again=b"CREATE Other"),
-    Operation("SUBSCRIBE", b"SUBSCRIBE Work", subscribed, by_files=True),
-    Operation("first index", b"SELECT INBOX", indexed, commands=(), prepare=drop_index, by_files=True),
-]
+def thin(calls, reads=False):
+    """What is worth a kill: without calls that only read, and without the middle of long runs of write()."""
+    kept = []
+    calls = [call for call in calls if reads or changes(call)]
+    for i, call in enumerate(calls):
+        before = after = 0
+        while i - before > 0 and calls[i - before - 1][0] == call[0] == "write":
+            before += 1
+        while i + after + 1 < len(calls) and calls[i + after + 1][0] == call[0] == "write":
+            after += 1
+        if before < RUN_KEPT or after < RUN_KEPT:
+            kept.append(call)
+    return kept
 
 
 class Matrix:
     def __init__(self, server):
         self.server = server
         self.template = os.path.join(server.dir, "template")
-        c = Client(server)
-        for i, token in enumerate(BASE):
-            assert c.do(b"APPEND INBOX " + literal(token))[0] == b"OK"
-        for name in (b"Work", b"Work.Sub"):
-            assert c.do(b"CREATE " + name)[0] == b"OK"
-        assert c.do(b"APPEND Work " + literal(WORK[0]))[0] == b"OK"
-        c.do(b"LOGOUT")
-        c.close()
+        fill(server)
+        time.sleep(1.2)  # else the times of cur/ are of this second, and each session scans: no two would do the same
+        read_state(server)
+        wait_for_quiet(server)
         subprocess.run(["cp", "-a", server.maildir(), self.template], check=True)
         self.before = read_state(server)
+        self.modseqs = highest_modseqs(server)
+        self.shown = picture(self.before)
 
     def quiet_start(self):
         assert "recovered" not in self.server.log(), self.server.log()
 
     def reset(self, op):
         maildir = self.server.maildir()
+        wait_for_quiet(self.server)
         shutil.rmtree(maildir)
         subprocess.run(["cp", "-a", self.template, maildir], check=True)
         if op.prepare:
             op.prepare(self.server)
 
-    def worker(self):
-        """The pid of the worker that wrote the last login line."""
-        def find():
-            found = re.findall(r"mansiod\[(\d+)\]: (?:imap|pop3)\(%s\)\[\w+\]: (login|logged out)" % USER, self.server.log())
-            return int(found[-1][0]) if found and found[-1][1] == "login" else None
-        return wait_until(find, 10, "the login line")
-
-    def trace(self, pid, inject):
-        """strace of that process, attached."""
-        output = tempfile.NamedTemporaryFile(dir=self.server.dir, delete=False)
-        command = ["strace", "-o", output.name, "-p", str(pid), "-e", "trace=" + TRACED]
-        if inject:
-            command += ["-e", "inject=" + inject]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        line = process.stderr.readline()
-        if "attached" not in line:
-            process.wait()
-            raise Skip("strace: " + line.strip())
-        return process, output
-
     def run(self, op, inject=None):
-        """One operation under strace. (status or None, trace as text, session)"""
+        """One operation under strace: (status or None, answer, calls, session or None)."""
         self.reset(op)
+        trace = Trace(self.server.dir)
+        if op.program:
+            return self.run_program(op, trace, inject)
         c = op.session(self.server)
-        process, output = self.trace(self.worker(), inject)
+        trace.attach(worker_of(self.server, c), inject)
         try:
             status, lines = c.do(op.command)
         except Gone:
             status, lines = None, []
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.wait()
-        process.stderr.close()
-        output.close()
-        with open(output.name) as f:
-            text = f.read()
-        os.unlink(output.name)
-        return status, lines, text, c
+        finally:
+            trace.detach()
+        return status, lines, trace.calls(), c
+
+    def run_program(self, op, trace, inject):
+        words = [self.server.program(op.program[0])] + [self.server.conf_path if w == "CONF" else w for w in op.program[1:]]
+        done = subprocess.run(["strace", *trace.options(inject), *words], input=op.stdin, capture_output=True, timeout=60)
+        if b"ptrace" in done.stderr.lower():
+            raise Skip("strace: %r" % done.stderr)
+        status = b"OK" if done.returncode == 0 else (None if done.returncode < 0 or done.returncode == 137 else b"NO")
+        return status, [done.stdout, done.stderr], trace.calls(self.server.mail_dir), None
 
     def count(self, op):
-        """How often each call is made."""
-        status, lines, text, c = self.run(op)
-        c.close()
+        status, lines, calls, c = self.run(op)
+        if c is not None:
+            c.close()
         assert status == b"OK", lines
-        counts = {}
-        for name in re.findall(r"^(\w+)\(", text, re.M):
-            counts[name] = counts.get(name, 0) + 1
-        return counts
+        assert calls, "%s: no system call was seen" % op.name
+        return calls
 
-    def leftovers(self):
+    def count_recovery(self, op, calls):
+        """The calls of the session after a kill in the midst."""
+        name, n, line = calls[len(calls) // 2]
+        c = self.run(op, "%s:signal=KILL:when=%d" % (name, n))[3]
+        if c is not None:
+            c.close()
+        return thin(self.next_session(None)[1])
+
+    def next_session(self, inject):
+        """Login and a look at everything, under strace from the greeting on. True if it wasn't killed; its calls."""
+        c = Client(self.server, login=False)
+        trace = Trace(self.server.dir)
+        trace.attach(worker_of(self.server, c), inject)
+        whole = True
+        try:
+            assert c.login()[0] == b"OK"
+            for name in folder_names(c):
+                c.do(b"EXAMINE " + name)
+            c.do(b"SELECT INBOX")
+        except Gone:
+            whole = False
+        finally:
+            trace.detach()
+            c.close()
+        return whole, trace.calls()
+
+    def leftovers(self, tmp=True):
         found = []
         for path, names, files in os.walk(self.server.maildir()):
-            if os.path.basename(path) == "tmp":
+            if tmp and os.path.basename(path) == "tmp":
                 found += [os.path.join(path, f) for f in files]
             found += [os.path.join(path, n) for n in names if n.startswith(("mansio-new.", "mansio-deleted."))]
+            found += [os.path.join(path, f) for f in files if f in ("mansio-pending", "mansio-undo")]
         return found
 
+    def tidy(self):
+        """The daily tidying. It leaves what is younger than 36 hours in tmp/; check_account tests that."""
+        then = time.time() - 40 * 3600
+        os.utime(os.path.join(self.server.maildir(), "mansio-purged"), (then, then))
+        Client(self.server).do(b"LOGOUT")
+        assert not self.leftovers(tmp=False), "left for ever: %s" % self.leftovers(tmp=False)
+
     def compare(self, op, status, after):
-        """UIDs mean what they meant; the operation was done, or not."""
+        """UIDs mean what they meant; True, False or "part": was it done?"""
         for name in self.before:
-            if name is SUBSCRIBED or name not in after or op.prepare is drop_index:
+            if name is SUBSCRIBED or name not in after:
                 continue
             validity, uidnext, messages = self.before[name]
+            if op.fresh and after[name][0] != validity:
+                assert after[name][0] > validity, "%s: UIDVALIDITY fell" % name
+                continue
             assert after[name][0] == validity, "%s: UIDVALIDITY changed" % name
             assert after[name][1] >= uidnext, "%s: UIDNEXT fell" % name
             for uid, (token, _) in after[name][2].items():
                 assert uid >= uidnext or messages.get(uid, (None,))[0] == token, "UID %d is another message" % uid
-        done = op.done(self.before, after)
-        assert done is not None, "neither done nor not done: %r" % after
+        now, begun, wanted = picture(after), op.begun(self.shown), op.wanted(self.shown)
+        if now == wanted:
+            done = True
+        elif now == begun:
+            done = False
+        else:
+            assert op.part and in_part(begun, wanted, now), "neither done nor not done: %r" % now
+            done = "part"
         if status == b"OK":
-            assert done is True, "OK, but done: %s: %r" % (done, after)
+            assert done is True, "OK, but done: %s: %r" % (done, now)
         return done
 
-    def mailbox_check(self, op):
-        """A row that outlived its directory is dropped with the next day's tidying; all else is a fault."""
+    def compare_modseqs(self, op, after):
+        """Never fall; grow where anything changed. By id, which a renaming keeps."""
+        now = {row[0]: (row[1], row[2], name) for name, row in highest_modseqs(self.server).items()}
+        for name, (number, validity, modseq) in self.modseqs.items():
+            if number not in now or (op.fresh and now[number][0] != validity):
+                continue
+            assert now[number][1] >= modseq, "%s: mod-sequence fell from %d to %d" % (name, modseq, now[number][1])
+            called = now[number][2]
+            if called in after and after[called][2] != self.before[name][2]:
+                assert now[number][1] > modseq, "%s: changed, but the mod-sequence didn't grow" % name
+
+    def mailbox_check(self):
         done = self.server.ctl("mailbox", "check", USER)
-        if op.name == "DELETE" and "Work: the index knows this folder, but it has no directory\n1 fault;" in done.stdout:
-            self.server.ctl("mailbox", "rebuild", USER, check=True)
-            done = self.server.ctl("mailbox", "check", USER)
         assert done.returncode == 0, "mailbox check: %s%s" % (done.stdout, done.stderr)
 
-    def case(self, op, kind, call, n):
-        what = "signal=KILL" if kind == "kill" else "error=" + ERRORS.get(call, "ENOSPC")
-        status, lines, text, c = self.run(op, "%s:%s:when=%d" % (call, what, n))
-        try:
-            if kind == "kill":
-                assert status is None or "KILL" in text or status == b"OK", "not killed, but %r" % lines
-            elif status is not None:
-                assert status in (b"OK", b"NO"), lines
-                assert call == "unlinkat" or op.name == "DELETE" or not self.leftovers(), "left behind: %s" % self.leftovers()
-        finally:
-            if kind == "kill" or status is None:
-                c.close()
-        done = self.compare(op, status, read_state(self.server))
-        if kind == "error" and status == b"NO":
-            assert done is not True or op.by_files, "NO, but done"
-        if kind == "error" and status is not None:
-            if not op.pop3:
-                answer = c.do(op.again)
-                assert answer[0] == b"OK" or (done == "part" and op.name == "MOVE"), "again: %r" % answer[1]
+    def works(self, op, c, done, after):
+        """What a client would do next: it again, if it wasn't done, and another APPEND."""
+        if c is None:
+            c = Client(self.server)
+        if done is False and not op.alone:
+            for command in op.commands:
+                assert c.do(command)[0] == b"OK", command
+            status, lines = c.do(op.command)
+            assert status == b"OK", "again: %r" % lines
+        status, lines = c.do(b"APPEND INBOX " + literal(b"last"))
+        assert status == b"OK", "APPEND afterwards: %r" % lines
+        uid = int(re.search(rb"APPENDUID \d+ (\d+)", lines[-1]).group(1))
+        assert uid >= after[b"INBOX"][1], "UID %d was given twice" % uid
+        c.do(b"LOGOUT")
+        c.close()
+        shown = picture(read_state(self.server))
+        assert shown[b"INBOX"].pop(b"last", None) is not None, "the last APPEND is lost"
+        if done is False and not op.alone:
+            assert shown == op.wanted(self.shown), "done again: %r" % shown
+
+    def case(self, op, kind, what, second=None):
+        name, n, how = what
+        status, lines, calls, c = self.run(op, "%s:%s:when=%d" % (name, how, n))
+        injected = any("INJECTED" in line for _, _, line in calls)
+        if kind == "error":
+            assert status is not None, "the session ended: %s" % self.server.tail(600)
+            assert status in (b"OK", b"NO"), lines
+            assert name == "unlinkat" or not self.leftovers(), "left behind: %s" % self.leftovers()
+        elif c is not None:
             c.close()
-        with_session = op.session(self.server) if not op.pop3 and done is False else None
-        if with_session is not None and kind == "kill":
-            answer = with_session.do(op.again)
-            assert answer[0] == b"OK", "after the crash: %r" % answer[1]
-        if with_session is not None:
-            with_session.close()
-        read_state(self.server)
-        self.mailbox_check(op)
-        return "%s%s" % ({None: "gone", b"OK": "OK", b"NO": "NO"}[status],
-                         {True: ", done", False: ", not done", "part": ", in part"}[done])
+            c = None
+        if second is not None:
+            self.next_session("%s:signal=KILL:when=%d" % second[:2])
+        after = read_state(self.server)
+        done = self.compare(op, status, after)
+        if kind == "error" and status == b"NO":
+            assert op.by_files or op.quiet or done is False, "NO, but done: %s" % done
+        self.compare_modseqs(op, after)
+        if c is not None and (op.pop3 or not op.login):
+            c.close()
+            c = None
+        self.works(op, c, done if not op.quiet else True, after)
+        self.mailbox_check()
+        self.tidy()
+        outcome = {None: "gone", b"OK": "OK", b"NO": "NO"}[status] if injected or kind != "error" else "not met"
+        return "%s%s" % (outcome, {True: ", done", False: ", not done", "part": ", in part"}[done])
 
 
 def test_full_disk(build):
@@ -460,23 +349,34 @@ def full_disk(server, place):
     assert server.ctl("mailbox", "check", USER).returncode == 0
 
 
-def cases_of(kind, counts, rng, short):
-    cases = [(call, n) for call, count in sorted(counts.items()) for n in range(1, count + 1)
-             if kind == "kill" or call not in KILL_ONLY]
-    if short and len(cases) > SHORT:
-        cases = sorted(rng.sample(cases, SHORT))
-    return cases
+def errors_of(name, line):
+    return ERRORS[name] + (["ENOSPC", "EDQUOT"] if name == "openat" and "O_CREAT" in line else [])
+
+
+def cases_of(kind, calls, recovery):
+    """[((call, n, what strace does), (call, n) of the second kill or None)]."""
+    if kind == "error":  # which one goes in turn
+        return [((name, n, "error=" + errors_of(name, line)[i % len(errors_of(name, line))]), None)
+                for i, (name, n, line) in enumerate(c for c in thin(calls, reads=True) if c[0] not in KILL_ONLY)]
+    kills = [(name, n, "signal=KILL") for name, n, line in thin(calls)]
+    if kind == "kill":
+        return [(kill, None) for kill in kills]
+    return [(kills[i % len(kills)], recovery[i % len(recovery)]) for i in range(max(len(kills), len(recovery)))]
 
 
 def run_operation(matrix, op, results, rng, short):
-    counts = matrix.count(op)
-    for kind in ("kill", "error"):
-        cases = cases_of(kind, counts, rng, short)
+    calls = matrix.count(op)
+    recovery = matrix.count_recovery(op, calls)
+    for kind in KINDS:
+        cases = cases_of(kind, calls, recovery)
+        steps = len(cases)
+        if short and steps > SHORT[kind]:
+            cases = [cases[i] for i in sorted(rng.sample(range(steps), SHORT[kind]))]
         outcomes = {}
         bad = 0
-        for call, n in cases:
+        for what, second in cases:
             try:
-                outcome = matrix.case(op, kind, call, n)
+                outcome = matrix.case(op, kind, what, second)
                 outcomes[outcome] = outcomes.get(outcome, 0) + 1
                 results.passed += 1
             except Skip:
@@ -484,11 +384,27 @@ def run_operation(matrix, op, results, rng, short):
             except Exception as error:
                 bad += 1
                 results.failed += 1
-                print("FAIL %s: %s at %s %d: %s: %s" % (op.name, kind, call, n, type(error).__name__, str(error)[:600]))
-        print("%-13s %-5s %4d steps %4d tried %3d failed   %s" %
-              (op.name, kind, len(cases_of(kind, counts, rng, False)), len(cases), bad,
-               "; ".join("%d %s" % (c, o) for o, c in sorted(outcomes.items()))))
-        sys.stdout.flush()
+                print("FAIL %s: %s at %s %d%s: %s: %s" % (op.name, what[2], what[0], what[1], " and %s %d" % second[:2] if second else "",
+                                                         type(error).__name__, str(error)[:600]))
+        yield "%-14s %-5s %5d %5d %6d   %s" % (op.name, kind, steps, len(cases), bad,
+                                               "; ".join("%d %s" % (c, o) for o, c in sorted(outcomes.items())))
+
+
+def run_all(matrix, chosen, results, seed, short):
+    rng = random.Random(seed)
+    table = ["%-14s %-5s %5s %5s %6s   %s" % ("operation", "kind", "steps", "tried", "failed", "outcome")]
+    print(table[0])
+    for op in OPERATIONS:
+        if chosen and op.name not in chosen:
+            continue
+        for line in run_operation(matrix, op, results, rng, short):
+            print(line)
+            sys.stdout.flush()
+            table.append(line)
+    if not short and not chosen:
+        with open(REPORT, "w") as f:
+            f.write("\n".join(table) + "\n")
+            f.write("\n%s, seed %d: %d passed, %d failed\n" % (time.strftime("%Y-%m-%d"), seed, results.passed, results.failed))
 
 
 def main():
@@ -496,18 +412,15 @@ def main():
     words = sys.argv[2:]
     short = "full" not in words
     chosen = [w for w in words if w not in ("short", "full")]
-    rng = random.Random(int(os.environ.get("MANSIO_SEED", "1")))
     results = Results()
     try:
         if shutil.which("strace") is None:
             raise Skip("no strace")
-        with Server(build) as server:
+        with Server(build, {"auto_folders": "Trash:\\Trash"}) as server:
             matrix = Matrix(server)
             results.run("a new account is no recovery", matrix.quiet_start)
             results.run("a full disk", test_full_disk, build)
-            for op in OPERATIONS:
-                if not chosen or op.name in chosen:
-                    run_operation(matrix, op, results, rng, short)
+            run_all(matrix, chosen, results, int(os.environ.get("MANSIO_SEED", "1")), short)
     except Skip as reason:
         print("skip: %s" % reason)
         results.skipped += 1
