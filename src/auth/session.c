@@ -279,23 +279,6 @@ session_login(struct session *s, struct credentials *c)
     return result;
 }
 
-const char *
-session_stream_reason(int err)
-{
-    switch (err) {
-    case ERR_EOF:
-        return "connection closed by the client";
-    case ERR_TIMEOUT:
-        return "the client takes nothing (write_timeout)";
-    case ERR_LIMIT:
-        return "endless line";
-    case ERR_TLS:
-        return "TLS failure";
-    default:
-        return "connection lost";
-    }
-}
-
 void
 session_end(struct session *s)
 {
