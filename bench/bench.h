@@ -19,7 +19,8 @@ struct target {
     const char *host;
     int imap_port, imaps_port, pop3_port, pop3s_port;
     const char *user, *password;
-    const char *user_pattern; /* for many accounts: "u%u" */
+    const char *user_pattern; /* for many accounts: what comes before their number */
+    const char *mail; /* that holds their Maildirs, <user>/Maildir; NULL: no deliveries there */
     const char
         *maildir; /* of `user`, for deliveries; NULL: workloads that deliver are left out */
     unsigned messages;    /* in INBOX, all made by mail_make() */
@@ -43,7 +44,8 @@ struct workload {
     const char *name, *help;
     void (*run)(const struct target *t, struct result *r);
 };
-extern const struct workload imap_workloads[], pop3_workloads[], many_workloads[];
+extern const struct workload imap_workloads[], pop3_workloads[], many_workloads[],
+    idle_workloads[];
 
 /* Timed part: everything between the two is what counts. */
 void timer_start(const struct target *t, struct result *r);

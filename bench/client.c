@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,14 @@
 #define IN_BLOCK (256 * 1024)
 
 static gnutls_certificate_credentials_t credentials;
+static pthread_once_t credentials_made = PTHREAD_ONCE_INIT;
+
+static void
+make_credentials(void)
+{
+    if (gnutls_certificate_allocate_credentials(&credentials) < 0)
+        abort();
+}
 
 static bool
 start_tls(struct client *c, void **resume, bool *resumed)
@@ -27,8 +36,7 @@ start_tls(struct client *c, void **resume, bool *resumed)
     gnutls_datum_t data;
     int err;
 
-    if (credentials == NULL)
-        gnutls_certificate_allocate_credentials(&credentials);
+    pthread_once(&credentials_made, make_credentials);
     gnutls_init(&session, GNUTLS_CLIENT);
     gnutls_set_default_priority(session);
     gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);

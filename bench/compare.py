@@ -397,29 +397,79 @@ def ratio(a, b):
     return None if a is None or not b else a / b
 
 
-def idle_memory(bench, server, connections, workload):
-    """PSS of the whole tree divided by connections, while they are all in IDLE."""
-    command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u"]
+REST = 5  # seconds after which a server has given back what an idle connection doesn't need
+SETTLED = 4  # seconds without a change of the number of processes
+
+
+def wait_settled(server, limit=180):
+    """Until the server's processes have stopped to come or go: (seconds that took, how many are left)."""
+    started = changed = time.monotonic()
+    count = len(server.pids())
+    while time.monotonic() - changed < SETTLED and time.monotonic() - started < limit:
+        time.sleep(0.25)
+        now = len(server.pids())
+        if now != count:
+            count, changed = now, time.monotonic()
+    return changed - started, count
+
+
+def hold(bench, server, connections, workload, quick):
+    """What so many connections in IDLE cost: KB (PSS of the whole tree by connections), wall and CPU of connecting and
+    logging in, milliseconds of deliveries, seconds until the processes that served them are gone."""
+    command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u", "--mail", server.mail]
     for name, port in server.ports.items():
         command += ["--" + name, str(port)]
+    if server.cpu_file:
+        command += ["--cpu", server.cpu_file]
     process = subprocess.Popen(command + [workload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    line = process.stdout.readline()
-    time.sleep(2)
-    kilobytes = server.memory_kb() / connections if line.startswith("ready %d" % connections) else None
-    out, _ = process.communicate("go on\n", timeout=300)
-    return kilobytes
+    entry = {}
+    try:
+        if process.stdout.readline() == "ready %d\n" % connections:
+            time.sleep(1 if quick else REST)
+            entry["kb"] = server.memory_kb() / connections
+            entry["processes"] = len(server.pids())
+            process.stdin.write("deliver\n")
+            process.stdin.flush()
+            words = process.stdout.readline().split()
+            if len(words) == 4:
+                entry["median_ms"], entry["max_ms"] = float(words[2]), float(words[3])
+        out, _ = process.communicate("end\n", timeout=600)
+    finally:
+        process.kill()
+    fields = out.strip().split("\n")[-1].split("\t")
+    if len(fields) == 7:
+        entry["wall"] = float(fields[1])
+        entry["cpu"] = float(fields[2]) if float(fields[2]) >= 0 else None
+    if len(fields) != 7 or fields[6] != "ok":
+        entry["fault"] = fields[6] if len(fields) == 7 else "no figures"
+    if not quick:
+        entry["back_s"], entry["left"] = wait_settled(server)
+    return entry
 
 
-def memory_table(bench, servers, counts, small):
+HOLD_COLUMNS = [("kb", "KB each", "%.0f"), ("wall", "login s", "%.2f"), ("cpu", "CPU s", "%.2f"),
+                ("median_ms", "median ms", "%.1f"), ("max_ms", "max ms", "%.1f"), ("processes", "processes", "%d"),
+                ("back_s", "back s", "%.0f"), ("left", "left", "%d")]
+
+
+def memory_table(bench, servers, counts, peer_limit, quick):
+    """Connections held in IDLE: one line a count, a workload and a server."""
     table = []
+    print("\n%-30s" % "connections in IDLE" + "".join("%11s" % title for _, title, _ in HOLD_COLUMNS))
     for connections in counts:
         for workload in ("idle", "idle-tls"):
-            line = {"connections": connections, "workload": workload, "kb": {}}
+            line = {"connections": connections, "workload": workload, "kb": {}, "servers": {}}
             for server in servers:
-                line["kb"][server.name] = idle_memory(bench, server, connections, workload)
+                if server.name != "mansio" and connections > peer_limit:
+                    continue
+                entry = hold(bench, server, connections, workload, quick)
+                line["servers"][server.name] = entry
+                line["kb"][server.name] = entry.get("kb")
+                print("%-30s" % ("%s %s, %d" % (server.name, workload, connections)) +
+                      "".join("%11s" % ("n/a" if entry.get(key) is None else form % entry[key])
+                              for key, _, form in HOLD_COLUMNS) +
+                      ("\n    WRONG: %s" % entry["fault"] if "fault" in entry else ""), flush=True)
             table.append(line)
-            print("%-34s" % ("%s, %d connections (KB each)" % (workload, connections)) +
-                  "".join(" %9s          " % ("n/a" if k is None else "%.0f" % k) for k in line["kb"].values()), flush=True)
     return table
 
 
@@ -461,16 +511,26 @@ def plot(directory, growth_table, memory):
         f.write("# messages " + " ".join(GROWTH) + "\n")
         for line in growth_table:
             f.write("%d %s\n" % (line["messages"], " ".join("nan" if v is None else "%f" % v for v in line["ms"].values())))
-    with open(os.path.join(directory, "memory.dat"), "w") as f:
-        for line in memory:
-            f.write("%s %d %s\n" % (line["workload"], line["connections"], " ".join(str(v) for v in line["kb"].values())))
     script = ("set terminal png size 900,600\nset output '%s/growth.png'\nset logscale xy\nset key left\n"
               "set xlabel 'messages in the mailbox'\nset ylabel 'milliseconds for one operation'\nplot %s\n" %
               (directory, ", ".join("'%s/growth.dat' using 1:%d with linespoints title '%s'" % (directory, n + 2, name)
                                     for n, name in enumerate(GROWTH))))
     write(os.path.join(directory, "growth.gnuplot"), script)
-    if growth_table and shutil.which("gnuplot"):
-        subprocess.run(["gnuplot", os.path.join(directory, "growth.gnuplot")], check=False)
+    scripts = ["growth.gnuplot"] if growth_table else []
+    for workload in sorted({line["workload"] for line in memory}):
+        lines = [line for line in memory if line["workload"] == workload]
+        names = list(dict.fromkeys(name for line in lines for name in line["servers"]))
+        data = "".join("%d %s\n" % (line["connections"], " ".join(
+            "nan" if line["kb"].get(name) is None else "%.1f" % line["kb"][name] for name in names)) for line in lines)
+        write(os.path.join(directory, workload + ".dat"), "# connections %s\n%s" % (" ".join(names), data))
+        plots = ", ".join("'%s/%s.dat' using 1:%d with linespoints title '%s'" % (directory, workload, n + 2, name)
+                          for n, name in enumerate(names))
+        write(os.path.join(directory, workload + ".gnuplot"),
+              "set terminal png size 900,600\nset output '%s/%s.png'\nset logscale x\nset yrange [0:]\n"
+              "set xlabel 'connections (%s)'\nset ylabel 'KB each'\nplot %s\n" % (directory, workload, workload, plots))
+        scripts.append(workload + ".gnuplot")
+    for script in scripts if shutil.which("gnuplot") else []:
+        subprocess.run(["gnuplot", os.path.join(directory, script)], check=False)
 
 
 def main():
@@ -485,7 +545,8 @@ def main():
     parser.add_argument("--plot")
     parser.add_argument("--growth", action="store_true", help="also 1,000 to 1,000,000 messages (needs 10 GB of disk)")
     parser.add_argument("--growth-sizes", default="1000,10000,100000,1000000")
-    parser.add_argument("--connections", default="500", help="for the memory of an idle connection, e.g. 500,5000")
+    parser.add_argument("--connections", default="500", help="how many are held in IDLE, e.g. 10,100,500,1000,5000")
+    parser.add_argument("--peer-connections", type=int, default=1000, help="at most so many with the other servers")
     parser.add_argument("--smoke", action="store_true", help="Mansio alone, few messages: does the benchmark work?")
     options = parser.parse_args()
     if options.smoke:
@@ -528,7 +589,9 @@ def main():
                 own["fault"] = "not offered"
         faults = sum("fault" in e for line in result["table"] for n, e in line["servers"].items() if n == "mansio")
         if not words or "memory" in words:
-            result["memory"] = memory_table(bench, servers, [int(n) for n in options.connections.split(",")], small)
+            result["memory"] = memory_table(bench, servers, [int(n) for n in options.connections.split(",")],
+                                            options.peer_connections, options.smoke)
+            faults += sum("fault" in e for line in result["memory"] for n, e in line["servers"].items() if n == "mansio")
         if options.growth:
             result["growth"] = growth(bench, servers[0], work, [int(n) for n in options.growth_sizes.split(",")])
         if options.json:

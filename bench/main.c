@@ -12,7 +12,8 @@
 
 #include "bench.h"
 
-static const struct workload *const tables[] = {imap_workloads, pop3_workloads, many_workloads};
+static const struct workload *const tables[] = {imap_workloads, pop3_workloads, many_workloads,
+                                                idle_workloads};
 #define TABLES (sizeof tables / sizeof tables[0])
 
 static pthread_mutex_t fault_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -134,7 +135,7 @@ usage(void)
                     "P] [--user U]\n"
                     "           [--users PREFIX] [--password W] [--messages N] [--connections "
                     "N] [--maildir DIR]\n"
-                    "           [--cpu FILE] WORKLOAD ...\n");
+                    "           [--mail DIR] [--cpu FILE] WORKLOAD ...\n");
     return 64;
 }
 
@@ -149,19 +150,27 @@ enum {
     O_PASSWORD,
     O_MESSAGES,
     O_CONNECTIONS,
+    O_MAIL,
     O_MAILDIR,
     O_CPU,
     O_MAKE
 };
 
-static const struct option options[] = {
-    {"host", 1, NULL, O_HOST},         {"imap", 1, NULL, O_IMAP},
-    {"imaps", 1, NULL, O_IMAPS},       {"pop3", 1, NULL, O_POP3},
-    {"pop3s", 1, NULL, O_POP3S},       {"user", 1, NULL, O_USER},
-    {"users", 1, NULL, O_USERS},       {"password", 1, NULL, O_PASSWORD},
-    {"messages", 1, NULL, O_MESSAGES}, {"connections", 1, NULL, O_CONNECTIONS},
-    {"maildir", 1, NULL, O_MAILDIR},   {"cpu", 1, NULL, O_CPU},
-    {"make-maildir", 1, NULL, O_MAKE}, {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"host", 1, NULL, O_HOST},
+                                        {"imap", 1, NULL, O_IMAP},
+                                        {"imaps", 1, NULL, O_IMAPS},
+                                        {"pop3", 1, NULL, O_POP3},
+                                        {"pop3s", 1, NULL, O_POP3S},
+                                        {"user", 1, NULL, O_USER},
+                                        {"users", 1, NULL, O_USERS},
+                                        {"password", 1, NULL, O_PASSWORD},
+                                        {"messages", 1, NULL, O_MESSAGES},
+                                        {"connections", 1, NULL, O_CONNECTIONS},
+                                        {"mail", 1, NULL, O_MAIL},
+                                        {"maildir", 1, NULL, O_MAILDIR},
+                                        {"cpu", 1, NULL, O_CPU},
+                                        {"make-maildir", 1, NULL, O_MAKE},
+                                        {NULL, 0, NULL, 0}};
 
 static unsigned
 number(const char *text)
@@ -202,6 +211,9 @@ set_option(struct target *t, int option, const char *value)
         break;
     case O_CONNECTIONS:
         t->connections = number(value);
+        break;
+    case O_MAIL:
+        t->mail = value;
         break;
     case O_MAILDIR:
         t->maildir = value;

@@ -1,6 +1,6 @@
 /*
- * Workloads of many connections at once: threads, one connection each, or one thread that holds
- * thousands.
+ * Workloads of some hundred connections at once: threads, one connection each. Thousands are in
+ * idle_work.c.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #include "bench.h"
-
-#define IDLE_ACCOUNTS 50 /* as many as compare.py makes */
 
 struct job {
     const struct target *t;
@@ -169,79 +167,9 @@ run_storm(const struct target *t, struct result *r)
     in_parallel(t, r, t->connections < 500 ? t->connections : 500, 1, NULL, storm_one);
 }
 
-/* Opens, logs in, selects and idles; the accounts in turn. */
-static bool
-start_idle(struct client *c, const struct target *t, unsigned n, enum service service,
-           struct result *r)
-{
-    char user[64];
-    struct answer a;
-    size_t len;
-
-    if (t->user_pattern != NULL)
-        snprintf(user, sizeof user, "%s%u", t->user_pattern, n % IDLE_ACCOUNTS);
-    else
-        snprintf(user, sizeof user, "%s", t->user);
-    if (!client_open(c, t, service, NULL, NULL) || !imap_login(c, t, user)) {
-        fault(r, "connection %u: login refused", n);
-        return false;
-    }
-    imap_ask(c, &a, "SELECT INBOX");
-    imap_send(c, "IDLE");
-    if (!a.ok || client_line(c, &len) == NULL) {
-        fault(r, "connection %u: no IDLE", n);
-        return false;
-    }
-    free(c->in); /* thousands of buffers are the benchmark's own memory, not the server's */
-    free(c->out);
-    c->in = c->out = NULL;
-    c->pos = c->len = c->cap = c->out_len = c->out_cap = 0;
-    return true;
-}
-
-/* Holds t->connections in IDLE until a line comes on the standard input: the caller measures
- * memory meanwhile. */
-static void
-hold_idle(const struct target *t, struct result *r, enum service service)
-{
-    struct client *c = calloc(t->connections, sizeof *c);
-    unsigned n;
-    char line[16];
-
-    if (c == NULL)
-        abort();
-    timer_start(t, r);
-    for (n = 0; n < t->connections; n++)
-        if (!start_idle(&c[n], t, n, service, r))
-            break;
-    timer_stop(t, r);
-    r->ops = n;
-    printf("ready %u\n", n);
-    fflush(stdout);
-    if (fgets(line, sizeof line, stdin) == NULL)
-        fault(r, "no word from the caller");
-    for (n = 0; n < t->connections; n++)
-        client_close(&c[n]);
-    free(c);
-}
-
-static void
-run_idle(const struct target *t, struct result *r)
-{
-    hold_idle(t, r, SERVICE_IMAP);
-}
-
-static void
-run_idle_tls(const struct target *t, struct result *r)
-{
-    hold_idle(t, r, SERVICE_IMAPS);
-}
-
 const struct workload many_workloads[] = {
     {"login16", "IMAP login, 16 clients x50", run_login16},
     {"append8", "APPEND of 4 KB, 8 clients x100", run_append8},
     {"one-account", "50 sessions in one account: FETCH and STORE", run_one_account},
     {"storm", "everybody reconnects at once", run_storm},
-    {"idle", "hold connections in IDLE (memory is measured outside)", run_idle},
-    {"idle-tls", "the same over TLS", run_idle_tls},
     {NULL, NULL, NULL}};
