@@ -320,6 +320,7 @@ START_TEST(errors_leave_nothing)
     struct source broken = {.read = broken_read};
     bool give_up = true;
     struct delivery d = {.folder = "INBOX", .headers = "", .give_up = yes, .ctx = &give_up};
+    static const char long_text[1001];
     struct delivered out;
 
     log_hook = ignore_log;
@@ -330,7 +331,7 @@ START_TEST(errors_leave_nothing)
     give_up = false;
     ck_assert_int_eq(deliver_message(a, &d, &broken, &out), ERR_TIMEOUT);
     nothing_is_left(1);
-    ck_assert_int_eq(deliver_message(a, &d, text_source(store_dir, 1001), &out), ERR_LIMIT);
+    ck_assert_int_eq(deliver_message(a, &d, text_source(long_text, 1001), &out), ERR_LIMIT);
     nothing_is_left(1);
     sys_hooks.fsync = failing_fsync;
     ck_assert_int_eq(deliver_message(a, &d, text_source("x", 1), &out), ERR_NOSPACE);

@@ -120,7 +120,7 @@ const struct conf_row conf_rows[] = {
     {"max_arguments", CONF_SIZE, AT(max_arguments), "1M", 8 * KIB, 64 * MIB, NULL,
      "octets of all arguments of a command, literals included, APPEND's message apart"},
     {"append_limit", CONF_SIZE, AT(append_limit), "64M", KIB, 4095 * MIB, NULL,
-     "octets of a message that a client uploads"},
+     "octets of a message that is uploaded or delivered"},
     {"max_list_depth", CONF_NUMBER, AT(max_list_depth), "32", 4, 1000, NULL,
      "parentheses inside each other in a command"},
     {"max_set_ranges", CONF_NUMBER, AT(max_set_ranges), "16384", 16, 1000000, NULL,

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -86,6 +87,17 @@ read_options(int argc, char **argv, struct deliver_options *o)
     return -1;
 }
 
+static bool ended; /* by the end of main(), with all said that is to be said */
+
+/* An exit from deep inside, with a line in the log only: out of memory, ids that can't be set.
+   Postfix would take some of these statuses for final. */
+static void
+last_word(void)
+{
+    if (!ended)
+        fprintf(stderr, "4.3.0 mansio-deliver failed; see its log\n");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -93,9 +105,13 @@ main(int argc, char **argv)
     int status;
 
     prepare_process();
+    atexit(last_word);
     sys_init();
     log_open("syslog", "mansio-deliver");
     opterr = 0; /* one line, ours */
     status = read_options(argc, argv, &options);
-    return status >= 0 ? status : deliver_run(&options);
+    if (status < 0)
+        status = deliver_run(&options);
+    ended = true;
+    return status;
 }
