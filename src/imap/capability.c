@@ -34,6 +34,9 @@ static const struct {
     {"STATUS=SIZE", STATE_LOGGED_IN},        /* RFC 8438 */
     {"SPECIAL-USE", STATE_LOGGED_IN},        /* RFC 6154 */
     {"CREATE-SPECIAL-USE", STATE_LOGGED_IN}, /* RFC 6154 */
+    {"QUOTA", STATE_LOGGED_IN},              /* RFC 9208, as the next two */
+    {"QUOTA=RES-STORAGE", STATE_LOGGED_IN},
+    {"QUOTA=RES-MESSAGE", STATE_LOGGED_IN},
 };
 
 bool
@@ -46,7 +49,7 @@ imap_hidden(const struct imap *im, const char *capability)
 static void
 add(const struct imap *im, struct buf *out, const char *name)
 {
-    if (imap_hidden(im, name))
+    if (imap_hidden(im, name) || (strncmp(name, "QUOTA=", 6) == 0 && imap_hidden(im, "QUOTA")))
         return;
     if (out->len > 0)
         buf_addc(out, ' ');

@@ -1,6 +1,6 @@
 /*
- * STATUS (RFC 3501 6.3.10) with SIZE (RFC 8438) and APPENDLIMIT (RFC 7889 3.1); the same for
- * LIST-STATUS (RFC 5819).
+ * STATUS (RFC 3501 6.3.10) with SIZE (RFC 8438), APPENDLIMIT (RFC 7889 3.1), DELETED and
+ * DELETED-STORAGE (RFC 9208 4.1.4); the same for LIST-STATUS (RFC 5819).
  */
 #include <strings.h>
 
@@ -15,16 +15,24 @@ enum {
     ITEM_UIDVALIDITY = 8,
     ITEM_UNSEEN = 16,
     ITEM_SIZE = 32,
-    ITEM_APPENDLIMIT = 64
+    ITEM_APPENDLIMIT = 64,
+    ITEM_DELETED = 128,
+    ITEM_DELETED_STORAGE = 256
 };
 
 static const struct {
     const char *name;
     unsigned bit;
 } items_known[] = {
-    {"MESSAGES", ITEM_MESSAGES},       {"RECENT", ITEM_RECENT}, {"UIDNEXT", ITEM_UIDNEXT},
-    {"UIDVALIDITY", ITEM_UIDVALIDITY}, {"UNSEEN", ITEM_UNSEEN}, {"SIZE", ITEM_SIZE},
+    {"MESSAGES", ITEM_MESSAGES},
+    {"RECENT", ITEM_RECENT},
+    {"UIDNEXT", ITEM_UIDNEXT},
+    {"UIDVALIDITY", ITEM_UIDVALIDITY},
+    {"UNSEEN", ITEM_UNSEEN},
+    {"SIZE", ITEM_SIZE},
     {"APPENDLIMIT", ITEM_APPENDLIMIT},
+    {"DELETED", ITEM_DELETED},
+    {"DELETED-STORAGE", ITEM_DELETED_STORAGE},
 };
 #define ITEMS_KNOWN (sizeof items_known / sizeof items_known[0])
 
@@ -56,7 +64,8 @@ imap_read_status_items(struct imap *im, const struct token *list, unsigned *item
 }
 
 static uint64_t
-item_value(const struct imap *im, const struct mailbox_status *st, unsigned bit)
+item_value(const struct imap *im, const struct mailbox_status *st, uint64_t deleted_bytes,
+           unsigned bit)
 {
     switch (bit) {
     case ITEM_MESSAGES:
@@ -71,6 +80,10 @@ item_value(const struct imap *im, const struct mailbox_status *st, unsigned bit)
         return st->unseen;
     case ITEM_SIZE:
         return st->crlf_bytes;
+    case ITEM_DELETED:
+        return st->deleted;
+    case ITEM_DELETED_STORAGE:
+        return deleted_bytes;
     default:
         return im->conf->append_limit;
     }
@@ -81,8 +94,11 @@ imap_write_status(struct imap *im, const char *internal, unsigned items, struct 
 {
     struct mailbox_status st;
     int err = mailbox_status(im->s->account, internal, (items & ITEM_SIZE) != 0, &st);
+    uint64_t deleted_bytes = 0;
     char before = '(';
 
+    if (err == 0 && (items & ITEM_DELETED_STORAGE) != 0 && st.deleted > 0)
+        err = mailbox_deleted_bytes(im->s->account, internal, &deleted_bytes);
     if (err != 0)
         return err;
     buf_adds(out, "* STATUS ");
@@ -94,7 +110,7 @@ imap_write_status(struct imap *im, const char *internal, unsigned items, struct 
         buf_addc(out, before);
         buf_adds(out, items_known[i].name);
         buf_addc(out, ' ');
-        buf_addu(out, item_value(im, &st, items_known[i].bit));
+        buf_addu(out, item_value(im, &st, deleted_bytes, items_known[i].bit));
         before = ' ';
     }
     buf_adds(out, ")\r\n");

@@ -26,6 +26,8 @@ const struct imap_command imap_commands[] = {
     {"EXAMINE", cmd_examine, STATE_LOGGED_IN, CMD_NO_SYNC, NULL},
     {"EXPUNGE", cmd_expunge, STATE_SELECTED, CMD_UID_OK, NULL},
     {"FETCH", cmd_fetch, STATE_SELECTED, BY_NUMBER, NULL},
+    {"GETQUOTA", cmd_getquota, STATE_LOGGED_IN, 0, "QUOTA"},
+    {"GETQUOTAROOT", cmd_getquotaroot, STATE_LOGGED_IN, 0, "QUOTA"},
     {"ID", cmd_id, STATE_ANY, 0, "ID"},
     {"IDLE", cmd_idle, STATE_LOGGED_IN, CMD_NO_SYNC | CMD_NO_ARGS, "IDLE"},
     {"LIST", cmd_list, STATE_LOGGED_IN, 0, NULL},

@@ -192,6 +192,7 @@ imap_handler cmd_create, cmd_delete, cmd_rename, cmd_subscribe,
     cmd_unsubscribe;                                     /* cmd_folders.c */
 imap_handler cmd_list, cmd_lsub, cmd_namespace;          /* cmd_list.c */
 imap_handler cmd_status;                                 /* cmd_status.c */
+imap_handler cmd_getquota, cmd_getquotaroot;             /* cmd_quota.c */
 imap_handler cmd_append;                                 /* cmd_append.c */
 imap_handler cmd_idle;                                   /* cmd_idle.c */
 imap_handler cmd_store, cmd_copy, cmd_move, cmd_expunge; /* cmd_store.c, cmd_copy.c */

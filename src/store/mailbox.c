@@ -24,6 +24,7 @@
 #include "store/import.h"
 #include "store/keywords.h"
 #include "store/message_private.h"
+#include "store/quota.h"
 #include "store/scan_private.h"
 
 #define ID_FILE "mansio-folder"
@@ -310,4 +311,31 @@ mailbox_status(struct account *a, const char *name, bool need_size, struct mailb
     }
     mailbox_close(&m);
     return err == ERR_GONE ? ERR_NOENT : err;
+}
+
+static int
+add_deleted(void *ctx, const struct index_message *m)
+{
+    uint64_t *bytes = ctx;
+
+    if ((m->flags & MSG_DELETED) != 0)
+        *bytes += quota_size(m->name, m->size);
+    return 0;
+}
+
+int
+mailbox_deleted_bytes(struct account *a, const char *name, uint64_t *bytes)
+{
+    struct mailbox *m;
+    int err = account_lock(a);
+
+    *bytes = 0;
+    if (err < 0)
+        return err;
+    err = mailbox_open(a, name, &m);
+    if (err == 0)
+        err = index_message_each(a->ix, m->row.id, 1, UINT32_MAX, add_deleted, bytes);
+    account_unlock(a);
+    mailbox_close(&m);
+    return err;
 }

@@ -26,6 +26,9 @@ struct mailbox_status {
 int mailbox_status(struct account *a, const char *name, bool need_size,
                    struct mailbox_status *out);
 
+/* What the files of its messages with \Deleted have in octets: what EXPUNGE would free. */
+int mailbox_deleted_bytes(struct account *a, const char *name, uint64_t *bytes);
+
 /* Flags and keywords as a client gives them. */
 struct flag_set {
     unsigned flags;              /* MSG_* */
