@@ -244,6 +244,84 @@ START_TEST(killed_at_each_step_of_a_transaction)
 }
 END_TEST
 
+#define BULK 4000 /* messages */
+
+/* Adds many messages in one transaction, and says so on `fd`. */
+static _Noreturn void
+add_bulk(int fd)
+{
+    struct index_mailbox row;
+    struct index_message m;
+    struct index *ix;
+    int err = index_open(path, LOCK_WAIT, &ix);
+
+    log_set_level(LOG_LEVEL_ERROR);
+    if (err == 0)
+        err = index_lock(ix);
+    if (err == 0)
+        err = index_begin_bulk(ix);
+    if (err == 0)
+        err = index_mailbox_get(ix, "INBOX", &row);
+    for (unsigned i = 0; i < BULK && err == 0; i++) {
+        fill(&m, i);
+        err = index_message_add(ix, &row, &m);
+    }
+    if (err == 0)
+        err = index_mailbox_put(ix, "INBOX", &row);
+    if (err == 0)
+        err = index_commit(ix, true);
+    if (err != 0 || write(fd, "", 1) != 1)
+        _exit(1);
+    index_unlock(ix);
+    index_close(&ix);
+    _exit(0);
+}
+
+/* Pages that aren't logged: all of the transaction is there, or nothing, and what was there
+   before in any case. */
+START_TEST(bulk_transactions_killed_at_random)
+{
+    unsigned seed = (unsigned)sys_now_us(), whole = 1, killed = 0;
+    struct index_mailbox before, after;
+    int64_t started;
+    char octet;
+    int fds[2];
+
+    make_index();
+    for (unsigned i = 0; i < 40; i++) {
+        bool committed;
+        int status;
+        pid_t pid;
+
+        look(&before);
+        ck_assert_int_eq(pipe(fds), 0);
+        pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0)
+            add_bulk(fds[1]);
+        close(fds[1]);
+        started = sys_now_us();
+        if (i > 0) {
+            seed = seed * 1103515245u + 12345u;
+            usleep((seed >> 8) % whole);
+            kill(pid, SIGKILL);
+        }
+        committed = read(fds[0], &octet, 1) == 1;
+        close(fds[0]);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        if (i == 0)
+            whole = (unsigned)(sys_now_us() - started);
+        killed += WIFSIGNALED(status) && !committed;
+        look(&after);
+        ck_assert_uint_ge(after.uidnext, before.uidnext);
+        if (committed || after.uidnext != before.uidnext)
+            ck_assert_uint_eq(after.uidnext, before.uidnext + BULK);
+        ck_assert_uint_eq(after.messages - before.messages, after.uidnext - before.uidnext);
+    }
+    ck_assert_uint_gt(killed, 0);
+}
+END_TEST
+
 START_TEST(killed_at_each_step_of_recovery)
 {
     struct index_mailbox before, after;
@@ -580,6 +658,7 @@ main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 300 + (value != NULL ? (double)strtol(value, NULL, 10) : 0));
     tcase_add_test(c, killed_at_each_step_of_a_transaction);
+    tcase_add_test(c, bulk_transactions_killed_at_random);
     tcase_add_test(c, killed_at_each_step_of_recovery);
     tcase_add_test(c, killed_at_each_step_of_making_an_index);
     tcase_add_test(c, killed_at_each_step_of_salvage);

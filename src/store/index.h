@@ -54,6 +54,8 @@ uint64_t index_incarnation(const struct index *ix);
    written without waiting. On any error the transaction is gone (aborted) and the code is
    returned. */
 int index_begin(struct index *ix);
+/* The same for a transaction that adds messages by the thousand. */
+int index_begin_bulk(struct index *ix);
 int index_commit(struct index *ix, bool sync);
 void index_abort(struct index *ix);
 
@@ -83,13 +85,15 @@ struct index_mailbox {
     char keywords[KEYWORDS_MAX][KEYWORD_NAME_MAX + 1]; /* "" = free slot */
 };
 
+#define DATE_UNKNOWN INT64_MIN
+
 struct index_message {
     uint32_t uid;
     uint8_t flags;     /* MSG_* */
     bool in_new;       /* the file is still in new/ */
     uint64_t keywords; /* bit per slot of the mailbox's keywords */
     uint64_t modseq;
-    int64_t internal_date; /* seconds */
+    int64_t internal_date; /* seconds, or DATE_UNKNOWN: the file's mtime, not read yet */
     int64_t save_date;
     uint64_t size, crlf_size;  /* MDNAME_SIZE_UNKNOWN */
     char name[MDNAME_MAX + 1]; /* file name as last seen, info included */

@@ -136,7 +136,7 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
         return err;
     /* It may have been expunged since the caller read it: nobody would remove the entry. */
     key_message(key, mailbox, uid);
-    err = kv_get(ix->kv, KV_MESSAGES, slice(key, sizeof key), &value);
+    err = block_get(&ix->block, ix->kv, mailbox, uid, &value);
     if (err != 0)
         return err == ERR_NOENT ? 0 : err;
     err = get_entries(ix, mailbox, uid, &value);

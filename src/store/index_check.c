@@ -43,18 +43,12 @@ compare(struct checker *c, const char *what, uint64_t in_row, uint64_t counted)
 }
 
 static int
-check_message(void *ctx, struct kv_slice key, struct kv_slice value)
+check_message(void *ctx, uint32_t uid, struct kv_slice record)
 {
     struct checker *c = ctx;
     struct index_message m;
-    uint32_t uid;
 
-    if (key.len != KEY_MESSAGE_SIZE) {
-        fault(c, "a message's key has %zu octets", key.len);
-        return 0;
-    }
-    uid = be32_read((const unsigned char *)key.p + 4);
-    if (message_decode(value, uid, &m) != 0) {
+    if (message_decode(record, uid, &m) != 0) {
         fault(c, "UID %u: the record makes no sense", uid);
         return 0;
     }
@@ -68,6 +62,16 @@ check_message(void *ctx, struct kv_slice key, struct kv_slice value)
     return 0;
 }
 
+static int
+check_block(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    struct checker *c = ctx;
+
+    if (block_each(key, value, check_message, c) != 0)
+        fault(c, "a block of messages behind UID %u makes no sense", c->last_uid);
+    return 0;
+}
+
 static void
 check_messages(struct checker *c)
 {
@@ -78,7 +82,7 @@ check_messages(struct checker *c)
     key_message(from, row->id, 1);
     key_message(to, row->id, UINT32_MAX);
     if (kv_scan(c->ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
-                check_message, c) != 0)
+                check_block, c) != 0)
         fault(c, "the messages can't be read");
     compare(c, "messages", row->messages, n->messages);
     compare(c, "unseen", row->unseen, n->unseen);
@@ -139,7 +143,9 @@ check_cached(void *ctx, struct kv_slice key, struct kv_slice value)
     struct kv_slice record;
 
     (void)value;
-    if (kv_get(c->ix->kv, KV_MESSAGES, key, &record) != 0)
+    if (key.len != KEY_MESSAGE_SIZE ||
+        block_get(&c->ix->block, c->ix->kv, be32_read(key.p),
+                  be32_read((const unsigned char *)key.p + 4), &record) != 0)
         fault(c, "cache: an entry without its message");
     return 0;
 }

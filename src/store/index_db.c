@@ -344,14 +344,14 @@ kv_open_files(struct kv *kv)
 }
 
 int
-kv_begin(struct kv *kv)
+kv_begin(struct kv *kv, bool bulk)
 {
     int ret;
 
     if (kv->failed)
         return ERR_TEMP;
     use(kv);
-    ret = kv->env->txn_begin(kv->env, NULL, &kv->txn, 0);
+    ret = kv->env->txn_begin(kv->env, NULL, &kv->txn, bulk ? DB_TXN_BULK : 0);
     if (ret == 0)
         return 0;
     kv->txn = NULL;

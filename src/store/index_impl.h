@@ -6,6 +6,7 @@
  *   index_recover.c   the one way back to a working environment
  *   index_salvage.c   copies what can be read into a new environment
  *   index_mailbox.c   rows        index_message.c  messages and the row's counts
+ *   index_block.c     how messages lie in messages.db
  *   index_changes.c   change log  index_cache.c    cache
  *   index_check.c     consistency
  *   index_record.c    formats     index_db.c       Berkeley DB
@@ -16,6 +17,7 @@
 
 #include "base/lockfile.h"
 #include "store/index.h"
+#include "store/index_block.h"
 #include "store/index_db.h"
 #include "store/index_record.h"
 
@@ -62,7 +64,8 @@ struct index {
     size_t changes_count, changes_cap;
     struct pending_modseq *modseqs;
     size_t modseqs_count, modseqs_cap;
-    struct buf record; /* for encoding one record */
+    struct buf record;  /* for encoding one record */
+    struct block block; /* of messages, the one last used */
 };
 
 /* index_lock.c */

@@ -91,6 +91,7 @@ free_index(struct index *ix)
     free(ix->changes);
     free(ix->modseqs);
     buf_free(&ix->record);
+    block_free(&ix->block);
     free(ix);
 }
 
@@ -108,6 +109,7 @@ index_open(const char *path, unsigned lock_timeout_s, struct index **out)
     ix->timeout_s = lock_timeout_s;
     ix->dirfd = ix->notify_fd = -1;
     buf_init(&ix->record, RECORD_MAX);
+    block_init(&ix->block);
     err = open_place(ix);
     if (err != 0) {
         free_index(ix);
@@ -151,6 +153,7 @@ index_idle(struct index *ix)
         close(ix->notify_fd);
     ix->notify_fd = -1;
     buf_free(&ix->record);
+    block_free(&ix->block);
 }
 
 void
@@ -301,6 +304,7 @@ index_unlock(struct index *ix)
     if (!lockfile_held(ix->lock))
         log_panic("index_unlock: not locked");
     index_abort(ix);
+    block_forget(&ix->block); /* others may change it now */
     (void)kv_settle(ix->kv);
     sys_step("index:unlock");
     note = lockfile_note(ix->lock);
@@ -329,8 +333,8 @@ index_incarnation(const struct index *ix)
     return ix->control.incarnation;
 }
 
-int
-index_begin(struct index *ix)
+static int
+begin(struct index *ix, bool bulk)
 {
     int err = ix_ready(ix);
 
@@ -341,7 +345,19 @@ index_begin(struct index *ix)
     ix_changes_forget(ix);
     ix->changed = false;
     sys_step("index:begin");
-    return kv_begin(ix->kv);
+    return kv_begin(ix->kv, bulk);
+}
+
+int
+index_begin(struct index *ix)
+{
+    return begin(ix, false);
+}
+
+int
+index_begin_bulk(struct index *ix)
+{
+    return begin(ix, true);
 }
 
 /* Tells those who watch. Failing is harmless: they look again by and by. */
@@ -370,7 +386,11 @@ index_commit(struct index *ix, bool sync)
         if (!ix->modseqs[i].written)
             log_panic("index_commit: a mailbox was changed but its row not put");
     sys_step("index:commit");
-    err = kv_commit(ix->kv, sync);
+    err = block_flush(&ix->block, ix->kv);
+    if (err == 0)
+        err = kv_commit(ix->kv, sync);
+    else
+        kv_abort(ix->kv);
     ix_changes_forget(ix);
     if (err != 0)
         return err;
@@ -388,5 +408,6 @@ index_abort(struct index *ix)
 {
     if (ix->kv != NULL)
         kv_abort(ix->kv);
+    block_forget(&ix->block);
     ix_changes_forget(ix);
 }

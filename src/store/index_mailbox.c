@@ -317,6 +317,10 @@ index_mailbox_delete(struct index *ix, const char *name)
     if (err != 0)
         return err;
     ix->changed = true;
+    err = block_flush(&ix->block, ix->kv);
+    block_forget(&ix->block);
+    if (err != 0)
+        return err;
     id_key(id, row.id);
     err = put_former(ix, name, &row);
     if (err == 0)

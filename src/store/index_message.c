@@ -80,13 +80,13 @@ index_modseq_next(struct index *ix, struct index_mailbox *row)
 static int
 put_message(struct index *ix, uint32_t mailbox, const struct index_message *m)
 {
-    unsigned char key[KEY_MESSAGE_SIZE];
+    int err;
 
-    key_message(key, mailbox, m->uid);
     buf_reset(&ix->record);
     message_encode(&ix->record, m);
-    return kv_put(ix->kv, KV_MESSAGES, slice(key, sizeof key),
-                  slice(ix->record.data, ix->record.len));
+    err =
+        block_put(&ix->block, ix->kv, mailbox, m->uid, slice(ix->record.data, ix->record.len));
+    return err == ERR_CORRUPT ? ix_corrupt(ix, "a block of messages") : err;
 }
 
 int
@@ -148,10 +148,10 @@ index_message_expunge(struct index *ix, struct index_mailbox *row,
 
     if (err != 0)
         return err;
-    key_message(key, row->id, m->uid);
-    err = kv_delete(ix->kv, KV_MESSAGES, slice(key, sizeof key));
+    err = block_delete(&ix->block, ix->kv, row->id, m->uid);
     if (err != 0)
-        return err;
+        return err == ERR_CORRUPT ? ix_corrupt(ix, "a block of messages") : err;
+    key_message(key, row->id, m->uid);
     err = kv_delete(ix->kv, KV_CACHE, slice(key, sizeof key));
     if (err != 0 && err != ERR_NOENT)
         return err;
@@ -166,19 +166,66 @@ index_message_expunge(struct index *ix, struct index_mailbox *row,
 int
 index_message_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct index_message *m)
 {
-    unsigned char key[KEY_MESSAGE_SIZE];
-    struct kv_slice value;
+    struct kv_slice record;
     int err = ix_ready(ix);
 
     if (err != 0)
         return err;
     if (uid == 0)
         return ERR_NOENT;
-    key_message(key, mailbox, uid);
-    err = kv_get(ix->kv, KV_MESSAGES, slice(key, sizeof key), &value);
+    err = block_get(&ix->block, ix->kv, mailbox, uid, &record);
+    if (err == 0)
+        err = message_decode(record, uid, m);
+    return err == ERR_CORRUPT ? ix_corrupt(ix, "a message's record") : err;
+}
+
+/* A reading of the messages from one UID to another. */
+struct walk {
+    struct index *ix;
+    uint32_t first, last;
+    block_fn *fn;
+    void *ctx;
+};
+
+static int
+walk_block(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    uint32_t uid = 0, from = key.len == KEY_MESSAGE_SIZE
+                                 ? be32_read((const unsigned char *)key.p + 4)
+                                 : 0;
+    struct kv_slice record;
+    struct walk *w = ctx;
+    int err, result;
+
+    if (from == 0)
+        return ix_corrupt(w->ix, "a message's key");
+    while ((err = block_next(&value, from, &uid, &record)) == 0) {
+        if (uid < w->first || uid > w->last)
+            continue;
+        result = w->fn(w->ctx, uid, record);
+        if (result != 0)
+            return result;
+    }
+    return err == ERR_EOF ? 0 : ix_corrupt(w->ix, "a block of messages");
+}
+
+static int
+walk(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last, block_fn *fn, void *ctx)
+{
+    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
+    struct walk w = {ix, first > 0 ? first : 1, last, fn, ctx};
+    int err = ix_ready(ix);
+
+    if (err == 0)
+        err = block_flush(&ix->block, ix->kv);
     if (err != 0)
         return err;
-    return message_decode(value, uid, m) == 0 ? 0 : ix_corrupt(ix, "a message's record");
+    if (w.first > last)
+        return 0;
+    block_key(from, mailbox, w.first);
+    key_message(to, mailbox, last);
+    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
+                   walk_block, &w);
 }
 
 struct each {
@@ -189,12 +236,11 @@ struct each {
 };
 
 static int
-each_message(void *ctx, struct kv_slice key, struct kv_slice value)
+each_message(void *ctx, uint32_t uid, struct kv_slice record)
 {
     struct each *e = ctx;
 
-    if (key.len != KEY_MESSAGE_SIZE ||
-        message_decode(value, be32_read((const unsigned char *)key.p + 4), &e->m) != 0)
+    if (message_decode(record, uid, &e->m) != 0)
         return ix_corrupt(e->ix, "a message's record");
     return e->fn(e->ctx, &e->m);
 }
@@ -203,20 +249,9 @@ int
 index_message_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
                    index_message_fn *fn, void *ctx)
 {
-    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
     struct each e = {.ix = ix, .fn = fn, .ctx = ctx};
-    int err = ix_ready(ix);
 
-    if (err != 0)
-        return err;
-    if (first == 0) /* the anchor is no message */
-        first = 1;
-    if (first > last)
-        return 0;
-    key_message(from, mailbox, first);
-    key_message(to, mailbox, last);
-    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
-                   each_message, &e);
+    return walk(ix, mailbox, first, last, each_message, &e);
 }
 
 struct each_flags {
@@ -226,35 +261,24 @@ struct each_flags {
 };
 
 static int
-each_flags(void *ctx, struct kv_slice key, struct kv_slice value)
+each_flags(void *ctx, uint32_t uid, struct kv_slice record)
 {
     struct each_flags *e = ctx;
     uint64_t keywords;
     unsigned flags;
 
-    if (key.len != KEY_MESSAGE_SIZE || message_decode_flags(value, &flags, &keywords) != 0)
+    if (message_decode_flags(record, &flags, &keywords) != 0)
         return ix_corrupt(e->ix, "a message's record");
-    return e->fn(e->ctx, be32_read((const unsigned char *)key.p + 4), flags, keywords);
+    return e->fn(e->ctx, uid, flags, keywords);
 }
 
 int
 index_message_flags(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t last,
                     index_flags_fn *fn, void *ctx)
 {
-    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
     struct each_flags e = {ix, fn, ctx};
-    int err = ix_ready(ix);
 
-    if (err != 0)
-        return err;
-    if (first == 0) /* the anchor is no message */
-        first = 1;
-    if (first > last)
-        return 0;
-    key_message(from, mailbox, first);
-    key_message(to, mailbox, last);
-    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
-                   each_flags, &e);
+    return walk(ix, mailbox, first, last, each_flags, &e);
 }
 
 struct uid_list {
@@ -263,17 +287,16 @@ struct uid_list {
 };
 
 static int
-each_uid(void *ctx, struct kv_slice key, struct kv_slice value)
+each_uid(void *ctx, uint32_t uid, struct kv_slice record)
 {
     struct uid_list *list = ctx;
 
-    (void)value;
+    (void)record;
     if (*list->count == *list->cap) {
         *list->cap = *list->cap < 256 ? 256 : *list->cap * 2;
         *list->uids = mem_reallocarray(*list->uids, *list->cap, sizeof **list->uids);
     }
-    if (key.len == KEY_MESSAGE_SIZE)
-        (*list->uids)[(*list->count)++] = be32_read((const unsigned char *)key.p + 4);
+    (*list->uids)[(*list->count)++] = uid;
     return 0;
 }
 
@@ -281,16 +304,9 @@ int
 index_message_uids(struct index *ix, uint32_t mailbox, uint32_t **uids, size_t *count,
                    size_t *cap)
 {
-    unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
     struct uid_list list = {uids, count, cap};
-    int err = ix_ready(ix);
 
-    if (err != 0)
-        return err;
-    key_message(from, mailbox, 1);
-    key_message(to, mailbox, UINT32_MAX);
-    return kv_scan(ix->kv, KV_MESSAGES, slice(from, sizeof from), slice(to, sizeof to),
-                   each_uid, &list);
+    return walk(ix, mailbox, 1, UINT32_MAX, each_uid, &list);
 }
 
 static int

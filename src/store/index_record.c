@@ -18,7 +18,8 @@
 #define BIT_KEYWORDS    0x04u
 #define BIT_SIZE        0x08u
 #define BIT_CRLF        0x10u
-#define BIT_ALL         0x1fu
+#define BIT_NO_DATE     0x20u
+#define BIT_ALL         0x3fu
 #define ROW_FIRST_KNOWN 0x01u
 #define ROW_OWN_CHANGES 0x02u
 #define ROW_BITS        0x03u
@@ -283,6 +284,8 @@ control_decode(struct kv_slice s, struct index_control *c)
     c->format = (uint8_t)get_octet(&r);
     if (!r.bad && c->format > INDEX_FORMAT)
         return ERR_UNSUPPORTED;
+    if (c->format < INDEX_FORMAT) /* of before the first release: made anew from the Maildir */
+        return ERR_CORRUPT;
     c->next_id = get_u32(&r);
     c->last_uidvalidity = get_u32(&r);
     c->incarnation = get_number(&r);
@@ -399,14 +402,19 @@ message_encode(struct buf *out, const struct index_message *m)
     bool size = m->size != MDNAME_SIZE_UNKNOWN, crlf = m->crlf_size != MDNAME_SIZE_UNKNOWN;
     unsigned bits = (m->in_new ? BIT_IN_NEW : 0) | (m->uidl[0] != '\0' ? BIT_UIDL : 0) |
                     (m->keywords != 0 ? BIT_KEYWORDS : 0) | (size ? BIT_SIZE : 0) |
-                    (crlf ? BIT_CRLF : 0);
+                    (crlf ? BIT_CRLF : 0) |
+                    (m->internal_date == DATE_UNKNOWN ? BIT_NO_DATE : 0);
 
     buf_addc(out, RECORD_VERSION);
     buf_addc(out, (char)m->flags);
     buf_addc(out, (char)bits);
     put_modseq(out, m->modseq);
-    put_signed(out, m->internal_date);
-    put_signed(out, (int64_t)((uint64_t)m->save_date - (uint64_t)m->internal_date));
+    if (m->internal_date == DATE_UNKNOWN) {
+        put_signed(out, m->save_date);
+    } else {
+        put_signed(out, m->internal_date);
+        put_signed(out, (int64_t)((uint64_t)m->save_date - (uint64_t)m->internal_date));
+    }
     if (m->keywords != 0)
         put_number(out, m->keywords);
     if (size)
@@ -432,8 +440,13 @@ message_decode(struct kv_slice s, uint32_t uid, struct index_message *m)
     bits = get_octet(&r);
     m->in_new = (bits & BIT_IN_NEW) != 0;
     m->modseq = get_modseq(&r);
-    m->internal_date = get_signed(&r);
-    m->save_date = (int64_t)((uint64_t)m->internal_date + (uint64_t)get_signed(&r));
+    if ((bits & BIT_NO_DATE) != 0) {
+        m->internal_date = DATE_UNKNOWN;
+        m->save_date = get_signed(&r);
+    } else {
+        m->internal_date = get_signed(&r);
+        m->save_date = (int64_t)((uint64_t)m->internal_date + (uint64_t)get_signed(&r));
+    }
     m->keywords = (bits & BIT_KEYWORDS) != 0 ? get_number(&r) : 0;
     m->size = (bits & BIT_SIZE) != 0 ? get_number(&r) : MDNAME_SIZE_UNKNOWN;
     m->crlf_size = MDNAME_SIZE_UNKNOWN;
@@ -463,7 +476,8 @@ message_decode_flags(struct kv_slice s, unsigned *flags, uint64_t *keywords)
     if ((bits & BIT_KEYWORDS) != 0) {
         (void)get_modseq(&r);
         (void)get_signed(&r);
-        (void)get_signed(&r);
+        if ((bits & BIT_NO_DATE) == 0)
+            (void)get_signed(&r);
         *keywords = get_number(&r);
     }
     if (r.bad || (bits & ~BIT_ALL) != 0 || (*flags & ~(MSG_FLAGS | MSG_PASSED)) != 0)

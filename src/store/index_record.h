@@ -14,7 +14,7 @@
 #include "store/index.h"
 #include "store/index_db.h"
 
-#define INDEX_FORMAT     1   /* of the whole; in the control record */
+#define INDEX_FORMAT     2   /* of the whole; in the control record */
 #define RECORD_VERSION   1   /* first octet of every record */
 #define INDEX_NAME_MAX   255 /* octets of a mailbox name in the index */
 #define RECORD_MAX       (64u << 10)

@@ -141,7 +141,7 @@ write_first_control(struct index *ix)
         .format = INDEX_FORMAT,
         .next_id = 1,
         .incarnation = now > ix->control.incarnation ? now : ix->control.incarnation + 1};
-    err = kv_begin(ix->kv);
+    err = kv_begin(ix->kv, false);
     if (err == 0)
         err = ix_write_control(ix);
     if (err == 0)
@@ -193,18 +193,25 @@ check_control_file(void *ctx, struct kv_slice key, struct kv_slice value)
 }
 
 static int
-check_message_file(void *ctx, struct kv_slice key, struct kv_slice value)
+check_message(void *ctx, uint32_t uid, struct kv_slice record)
 {
     struct index_message m;
+
+    (void)ctx;
+    return message_decode(record, uid, &m);
+}
+
+static int
+check_message_file(void *ctx, struct kv_slice key, struct kv_slice value)
+{
     struct index_anchor a;
-    uint32_t uid;
 
     (void)ctx;
     if (key.len != KEY_MESSAGE_SIZE)
         return ERR_CORRUPT;
-    uid = be32_read((const unsigned char *)key.p + 4);
-    return uid == 0 ? anchor_decode(value, be32_read(key.p), &a)
-                    : message_decode(value, uid, &m);
+    if (be32_read((const unsigned char *)key.p + 4) == 0)
+        return anchor_decode(value, be32_read(key.p), &a);
+    return block_each(key, value, check_message, NULL);
 }
 
 static int

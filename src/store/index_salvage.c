@@ -35,6 +35,8 @@ struct salvage {
     bool control_found;
     struct index_control control;
     unsigned batch;
+    struct block block;
+    uint32_t id;           /* of the block being read */
     uint32_t *from_anchor; /* ids of rows that came from an anchor */
     size_t anchors_count, anchors_cap;
 };
@@ -47,8 +49,10 @@ step(struct salvage *s)
 
     if (++s->batch % BATCH != 0)
         return 0;
-    err = kv_commit(s->to, false);
-    return err == 0 ? kv_begin(s->to) : err;
+    err = block_flush(&s->block, s->to);
+    if (err == 0)
+        err = kv_commit(s->to, false);
+    return err == 0 ? kv_begin(s->to, false) : err;
 }
 
 static void
@@ -101,27 +105,49 @@ keep_row(void *ctx, struct kv_slice key, struct kv_slice value)
     return err == 0 ? step(s) : err;
 }
 
-/* A record of messages.db, as it is. */
+/* A message's record, as it is. A block may be read twice, from pages of different age: what
+   either holds is kept, and files without a message, or messages without a file, are for the
+   scan. */
 static int
-keep_message(void *ctx, struct kv_slice key, struct kv_slice value)
+keep_message(void *ctx, uint32_t uid, struct kv_slice record)
+{
+    struct salvage *s = ctx;
+    struct index_message m;
+    int err;
+
+    if (message_decode(record, uid, &m) != 0) {
+        s->result->messages_lost = true;
+        return 0;
+    }
+    err = block_put(&s->block, s->to, s->id, uid, record);
+    return err == 0 ? step(s) : err;
+}
+
+/* A value of messages.db. */
+static int
+keep_block(void *ctx, struct kv_slice key, struct kv_slice value)
 {
     struct salvage *s = ctx;
     struct index_anchor anchor;
-    struct index_message m;
-    uint32_t id, uid;
     int err;
 
     if (key.len != KEY_MESSAGE_SIZE)
         return 0;
-    id = be32_read(key.p);
-    uid = be32_read((const unsigned char *)key.p + 4);
-    err = uid == 0 ? anchor_decode(value, id, &anchor) : message_decode(value, uid, &m);
-    if (err != 0) {
+    s->id = be32_read(key.p);
+    if (be32_read((const unsigned char *)key.p + 4) != 0) {
+        err = block_each(key, value, keep_message, s);
+    } else {
+        err = anchor_decode(value, s->id, &anchor);
+        if (err == 0)
+            err = kv_put(s->to, KV_MESSAGES, key, value);
+        if (err == 0)
+            err = step(s);
+    }
+    if (err == ERR_CORRUPT) {
         s->result->messages_lost = true;
         return 0;
     }
-    err = kv_put(s->to, KV_MESSAGES, key, value);
-    return err == 0 ? step(s) : err;
+    return err;
 }
 
 static void
@@ -251,13 +277,12 @@ struct recount {
 };
 
 static int
-recount_message(void *ctx, struct kv_slice key, struct kv_slice value)
+recount_message(void *ctx, uint32_t uid, struct kv_slice record)
 {
     struct recount *r = ctx;
     struct index_message m;
-    uint32_t uid = be32_read((const unsigned char *)key.p + 4);
 
-    if (uid == 0 || message_decode(value, uid, &m) != 0)
+    if (message_decode(record, uid, &m) != 0)
         return 0;
     ix_count(r->row, &m, 1);
     if ((m.flags & MSG_SEEN) == 0 && r->row->first_unseen == 0)
@@ -266,6 +291,13 @@ recount_message(void *ctx, struct kv_slice key, struct kv_slice value)
     if (m.modseq > r->modseq)
         r->modseq = m.modseq;
     r->s->result->messages++;
+    return 0;
+}
+
+static int
+recount_block(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    (void)block_each(key, value, recount_message, ctx); /* the anchor is no block */
     return 0;
 }
 
@@ -285,7 +317,7 @@ recount(struct salvage *s, struct index_mailbox *row)
     row->new_mtime = row->cur_mtime = row->scanned_at = 0;
     row->own_changes = false;
     key_message(pair, row->id, 0);
-    err = kv_scan(s->to, KV_MESSAGES, slice(pair, 4), slice(pair, 4), recount_message, &r);
+    err = kv_scan(s->to, KV_MESSAGES, slice(pair, 4), slice(pair, 4), recount_block, &r);
     if (err != 0)
         return err;
     if (r.last_uid >= row->uidnext)
@@ -371,7 +403,9 @@ copy(struct salvage *s)
     int err = read_file(s, KV_MAILBOXES, keep_row, &s->result->names_lost);
 
     if (err == 0)
-        err = read_file(s, KV_MESSAGES, keep_message, &s->result->messages_lost);
+        err = read_file(s, KV_MESSAGES, keep_block, &s->result->messages_lost);
+    if (err == 0)
+        err = block_flush(&s->block, s->to);
     if (err == 0)
         err = match_messages(s);
     if (err == 0)
@@ -387,9 +421,10 @@ ix_salvage(struct index *ix, bool complete, struct salvage_result *result)
 
     if (err != 0)
         return err;
+    block_init(&s.block);
     err = kv_open_files(s.to);
     if (err == 0)
-        err = kv_begin(s.to);
+        err = kv_begin(s.to, false);
     if (err == 0)
         err = copy(&s);
     if (err == 0)
@@ -400,6 +435,7 @@ ix_salvage(struct index *ix, bool complete, struct salvage_result *result)
         kv_close(&s.to);
     else
         kv_forget(&s.to);
+    block_free(&s.block);
     free(s.from_anchor);
     /* nothing could be kept: that's no salvage, but a new start */
     return err == 0 && result->mailboxes == 0 && result->names_lost ? ERR_NOENT : err;
