@@ -224,7 +224,7 @@ START_TEST(ranges)
 }
 END_TEST
 
-/* A file that has CRLF throughout is sent as it lies, once the index knows. */
+/* A file that has CRLF throughout is sent as it lies. */
 START_TEST(crlf_files_are_sent_unchanged)
 {
     struct view *v = put_and_open("a\r\nb\r\n", 6);
@@ -243,6 +243,28 @@ START_TEST(crlf_files_are_sent_unchanged)
     buf_free(&sink.b);
     seqset_free(&s);
     view_batch_free(&b);
+    message_close(&m);
+    view_close(&v);
+}
+END_TEST
+
+/* What the name says of the size is no reason to send a lone LF. */
+START_TEST(a_name_that_lies_hides_no_line_end)
+{
+    const char *text = "a\nb\n";
+    struct index_message row = {.uid = 1, .size = 4, .crlf_size = 4};
+    struct buf_sink sink = {.sink = {write_buf}, .b = BUF_INIT(100)};
+    struct view *v;
+    struct message *m;
+
+    neighbour_put(store_dir, "cur", "1.x,S=4,W=4:2,", text);
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    row = message_row(v, 1);
+    ck_assert_uint_eq(row.crlf_size, 4);
+    ck_assert_int_eq(view_message_open(v, &row, &m), 0);
+    ck_assert_int_eq(message_send(m, 0, 4, 0, UINT64_MAX, &sink.sink), 6);
+    ck_assert_str_eq(buf_str(&sink.b), "a\r\nb\r\n");
+    buf_free(&sink.b);
     message_close(&m);
     view_close(&v);
 }
@@ -282,6 +304,7 @@ main(void)
     tcase_add_test(t, partial_reads);
     tcase_add_test(t, ranges);
     tcase_add_test(t, crlf_files_are_sent_unchanged);
+    tcase_add_test(t, a_name_that_lies_hides_no_line_end);
     tcase_add_test(t, errors_of_the_sink_end_it);
     suite_add_tcase(s, t);
     r = srunner_create(s);

@@ -4,8 +4,8 @@
  * is a lone CR.
  *
  * The conversion works on blocks: memchr() finds the line ends, whole lines are copied, and the
- * sink gets large pieces. A file of which the index knows that both sizes are equal needs none:
- * it's sent as it lies.
+ * sink gets large pieces. There is no short cut for files that have CRLF throughout: that both
+ * sizes are equal is only what the file's name says, and a lone LF must not reach a client.
  *
  * Knows nothing of the index's database, MIME, or the protocol.
  */
@@ -34,7 +34,7 @@ struct message {
     struct source source; /* first: message_source() hands out its address */
     int fd;
     uint64_t size;
-    bool is_wire; /* the file has no line end without CR */
+    int64_t date;
     uint64_t source_at, source_end;
     struct place last;
     char *in, *out; /* blocks, allocated when first needed; out holds twice as much */
@@ -54,7 +54,7 @@ message_open(int fd, const struct index_message *m, struct message **out)
     msg = mem_calloc(1, sizeof *msg);
     msg->fd = file;
     msg->size = (uint64_t)st.st_size;
-    msg->is_wire = m->crlf_size == msg->size && m->size == msg->size;
+    msg->date = (int64_t)st.st_mtim.tv_sec;
     *out = msg;
     return 0;
 }
@@ -75,6 +75,12 @@ uint64_t
 message_size(const struct message *m)
 {
     return m->size;
+}
+
+int64_t
+message_date(const struct message *m)
+{
+    return m->date;
 }
 
 /* Up to n octets from `at`; 0 at the end of the file. */
@@ -202,28 +208,6 @@ next_block(struct message *m, const struct place *p)
     return n > 0 ? read_at(m, m->in, n, p->offset + p->raw) : 0;
 }
 
-/* Sends without conversion. */
-static int64_t
-send_raw(struct message *m, uint64_t at, uint64_t count, struct sink *to)
-{
-    uint64_t done = 0;
-    ssize_t n;
-    int err;
-
-    need_blocks(m);
-    while (done < count) {
-        n = read_at(m, m->in, count - done < m->block ? (size_t)(count - done) : m->block,
-                    at + done);
-        if (n <= 0)
-            return n < 0 ? n : (int64_t)done;
-        err = to->write(to, m->in, (size_t)n);
-        if (err < 0)
-            return err;
-        done += (uint64_t)n;
-    }
-    return (int64_t)done;
-}
-
 /* Cuts [at, at + n) of the wire to [skip, skip + count): first octet and length. */
 static size_t
 window(uint64_t at, size_t n, uint64_t skip, uint64_t count, size_t *from)
@@ -235,17 +219,19 @@ window(uint64_t at, size_t n, uint64_t skip, uint64_t count, size_t *from)
     return first < last ? (size_t)(last - first) : 0;
 }
 
-static int64_t
-send_converted(struct message *m, uint64_t offset, uint64_t length, uint64_t skip,
-               uint64_t count, struct sink *to)
+int64_t
+message_send(struct message *m, uint64_t offset, uint64_t length, uint64_t skip, uint64_t count,
+             struct sink *to)
 {
-    struct place p = start_place(m, offset, length, skip);
+    struct place p;
     uint64_t sent = 0;
     size_t wire, from, n;
     bool after_cr;
     ssize_t got;
     int err;
 
+    clip(m, &offset, &length);
+    p = start_place(m, offset, length, skip);
     need_blocks(m);
     while (sent < count) {
         m->last = p; /* the start of the last block used: the next call may begin in it */
@@ -269,18 +255,6 @@ send_converted(struct message *m, uint64_t offset, uint64_t length, uint64_t ski
 }
 
 int64_t
-message_send(struct message *m, uint64_t offset, uint64_t length, uint64_t skip, uint64_t count,
-             struct sink *to)
-{
-    clip(m, &offset, &length);
-    if (!m->is_wire)
-        return send_converted(m, offset, length, skip, count, to);
-    if (skip >= length)
-        return 0;
-    return send_raw(m, offset + skip, count < length - skip ? count : length - skip, to);
-}
-
-int64_t
 message_wire_size(struct message *m, uint64_t offset, uint64_t length, uint64_t crlf_size,
                   uint64_t skip, uint64_t count)
 {
@@ -289,8 +263,6 @@ message_wire_size(struct message *m, uint64_t offset, uint64_t length, uint64_t 
     ssize_t got;
 
     clip(m, &offset, &length);
-    if (m->is_wire)
-        crlf_size = length;
     if (crlf_size == MDNAME_SIZE_UNKNOWN) {
         need_blocks(m);
         p = start_place(m, offset, length, skip);
@@ -321,7 +293,6 @@ message_measure(int fd, struct index_message *m)
 
     if (err < 0)
         return err;
-    msg->is_wire = false;
     size = message_wire_size(msg, 0, msg->size, MDNAME_SIZE_UNKNOWN, 0, UINT64_MAX);
     if (size >= 0) {
         m->size = msg->size;

@@ -14,6 +14,7 @@ struct message;
 
 void message_close(struct message **m);
 uint64_t message_size(const struct message *m); /* octets on disk */
+int64_t message_date(const struct message *m);  /* the file's time, seconds */
 /* As a source, from octet `offset` for `length` octets (clipped), bytes as on disk. Several may
  * not be read at a time. */
 struct source *message_source(struct message *m, uint64_t offset, uint64_t length);
