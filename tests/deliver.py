@@ -319,12 +319,13 @@ def test_locked_account(build):
         host.nothing_left(2)
 
 
-def feeding(host, octets=b"Subject: half\n\n" + b"x" * 70000):
+def feeding(host, folder=""):
     """An agent in the middle of a message: its file is in tmp/."""
-    process = subprocess.Popen(host.command("ann"), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdin.write(octets)
+    arguments = ("-m", folder) if folder else ()
+    process = subprocess.Popen(host.command(*arguments, "ann"), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(b"Subject: half\n\n" + b"x" * 70000)
     process.stdin.flush()
-    wait_until(lambda: os.path.isdir(host.maildir() + "/tmp") and host.files("tmp"), what="the file in tmp/")
+    wait_until(lambda: host.files("tmp", folder=folder), what="the file in tmp/")
     return process
 
 
@@ -345,6 +346,20 @@ def test_killed_in_the_middle(build):
         assert host.bodies() == {1: WIRE}
         host.agent("ann")
         assert host.bodies() == {1: WIRE, 2: WIRE}
+
+
+def test_folder_deleted_meanwhile(build):
+    """What was read is gone with the folder: the next try puts it into INBOX."""
+    with Host(build) as host:
+        host.agent("-C", "-m", "Work", "ann")
+        process = feeding(host, "Work")
+        c = host.imap()
+        assert c.delete("Work")[0] == "OK"
+        c.logout()
+        text = process.communicate()[1]
+        assert process.returncode in (74, TEMPORARY) and text.startswith(b"4."), (process.returncode, text)
+        host.agent("-m", "Work", "ann")
+        host.nothing_left(1)
 
 
 def test_feeder_dies(build):

@@ -186,7 +186,7 @@ store_failed(const struct delivering *d, int err)
     case ERR_NOENT:
     case ERR_CANNOT:
         return deliver_fail(DELIVER_NO_FOLDER, "5.2.0", "<%s>: there is no folder %.255s", user,
-                            d->o->folder != NULL ? d->o->folder : "INBOX");
+                            d->o->folder);
     case ERR_PERM:
         return deliver_fail(DELIVER_PERMISSION, "4.3.5",
                             "<%s>: the mail can't be written by user %lu", user,
@@ -208,6 +208,25 @@ store_failed(const struct delivering *d, int err)
     }
 }
 
+/* Nothing of this is a reason to send the message back. */
+static int
+open_failed(const struct delivering *d, int err)
+{
+    switch (err) {
+    case ERR_QUOTA: /* the disk's, not the user's */
+        return store_failed(d, ERR_NOSPACE);
+    case ERR_BUSY:
+    case ERR_NOSPACE:
+    case ERR_PERM:
+    case ERR_SHORT:
+    case ERR_TEMP:
+    case ERR_TIMEOUT:
+        return store_failed(d, err);
+    default:
+        return store_failed(d, ERR_IO);
+    }
+}
+
 static int
 open_mail(struct delivering *d)
 {
@@ -225,12 +244,8 @@ open_mail(struct delivering *d)
     status = check_owner(d, mail);
     if (status == 0) {
         err = account_open(&p, &d->account);
-        if (err == ERR_QUOTA) /* the disk's, not the user's */
-            err = ERR_NOSPACE;
-        if (err == ERR_NOENT || err == ERR_CANNOT)
-            err = ERR_IO;
         if (err != 0)
-            status = store_failed(d, err);
+            status = open_failed(d, err);
     }
     free(mail);
     return status;
@@ -301,14 +316,18 @@ deliver_somewhere(struct delivering *d, struct delivered *out)
 
     if (err == 0)
         err = attempt(d, out);
-    if (err == ERR_NOENT && d->input.started) /* deleted meanwhile: what's read is gone */
-        return ERR_TEMP;
-    if (d->o->strict || d->o->folder == NULL || (err != ERR_NOENT && err != ERR_CANNOT))
+    if (err != ERR_NOENT && err != ERR_CANNOT)
+        return err;
+    /* INBOX itself, or the folder was deleted meanwhile, and what was read is gone */
+    if (d->o->folder == NULL || d->input.started)
+        return ERR_IO;
+    if (d->o->strict)
         return err;
     log_info("there is no folder \"%.255s\": delivered to INBOX", d->o->folder);
     buf_reset(&d->folder);
     buf_adds(&d->folder, "INBOX");
-    return attempt(d, out);
+    err = attempt(d, out);
+    return err == ERR_NOENT || err == ERR_CANNOT ? ERR_IO : err;
 }
 
 static void

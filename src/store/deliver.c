@@ -36,6 +36,16 @@ struct arrival {
     char name[MDNAME_MAX + 1]; /* in new/ */
 };
 
+/* What may send a message back to its sender for good must mean what it says: a disk's quota
+   isn't the user's, but a full disk; a limit of something else isn't the message's length. */
+static int
+inner(int err)
+{
+    if (err == ERR_QUOTA)
+        return ERR_NOSPACE;
+    return err == ERR_LIMIT ? ERR_IO : err;
+}
+
 /* The folder's descriptor; makes the folder if that's wanted. */
 static int
 open_folder(struct arrival *ar, bool *created)
@@ -61,17 +71,16 @@ open_folder(struct arrival *ar, bool *created)
     return err;
 }
 
-/* The file in tmp/, durable. The disk's quota isn't the user's: it's a full disk. */
+/* The file in tmp/, durable. */
 static int
 take_in(struct arrival *ar, struct source *src)
 {
     int err = incoming_write(&ar->in, ar->fd, ar->d->headers, src, ar->a->conf->append_limit);
 
-    if (err == 0)
-        err = quota_check(ar->a, ar->in.size, 1);
-    else if (err == ERR_QUOTA)
-        err = ERR_NOSPACE;
-    return err == 0 ? incoming_sync(&ar->in, ar->date) : err;
+    if (err < 0)
+        return err == ERR_LIMIT ? err : inner(err);
+    err = quota_check(ar->a, ar->in.size, 1);
+    return err == 0 ? inner(incoming_sync(&ar->in, ar->date)) : err;
 }
 
 /* tmp/ -> new/, durable: from here on it's delivered. */
@@ -154,10 +163,11 @@ store_locked(struct arrival *ar, struct delivered *out)
 
     if (err == 0 && (m->row.new_mtime == 0 || m->row.cur_mtime == 0))
         err = scan_sync(m, 0);
+    err = inner(err);
     if (err == 0)
         err = quota_check(ar->a, ar->in.size, 1); /* what came in meanwhile counts */
     if (err == 0)
-        err = move_to_new(ar, m);
+        err = inner(move_to_new(ar, m));
     if (err == 0) {
         quota_add(ar->a, (int64_t)ar->in.size, 1);
         if (add_to_index(ar, m, &uid) == 0)
@@ -177,7 +187,7 @@ store(struct arrival *ar, struct delivered *out)
     int err = account_lock(ar->a);
 
     if (err < 0)
-        return err;
+        return inner(err);
     err = store_locked(ar, out);
     account_unlock(ar->a);
     return err;
@@ -194,7 +204,7 @@ deliver_message(struct account *a, const struct delivery *d, struct source *src,
     ar.date = sys_now();
     err = quota_check(a, 1, 1); /* who is over it already isn't waited for */
     if (err == 0)
-        err = open_folder(&ar, &out->created);
+        err = inner(open_folder(&ar, &out->created));
     if (err == 0)
         err = take_in(&ar, src);
     if (err == 0)

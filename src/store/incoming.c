@@ -146,7 +146,7 @@ incoming_write(struct incoming *in, int fd, const char *headers, struct source *
     err = maildir_tmp_create(fd, in->tmp, &in->file);
     if (err < 0) {
         in->tmp[0] = '\0';
-        return err;
+        return err == ERR_LIMIT ? ERR_IO : err; /* the name's length isn't the message's */
     }
     c.file = in->file;
     c.out = mem_alloc(BLOCK);
