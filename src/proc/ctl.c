@@ -38,6 +38,8 @@ const struct ctl_command ctl_commands[] = {
      CTL_CONF},
     {"export", "-a | [-p] [-f FOLDER] USER", "write the mail's UIDs for Dovecot", ctl_export,
      CTL_CONF},
+    {"selftest", "[-v] DIRECTORY", "try out whether a file system can hold mail", ctl_selftest,
+     CTL_NO_CONF},
     {"help", "[COMMAND]", "show the commands, or how one is used", ctl_help, CTL_NO_CONF},
     {NULL, NULL, NULL, NULL, CTL_NO_CONF},
 };

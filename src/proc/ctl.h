@@ -74,6 +74,7 @@ ctl_handler ctl_status, ctl_who, ctl_kick, ctl_reload, ctl_reopen, ctl_stop;
 ctl_handler ctl_cert_selfsigned, ctl_cert_show;
 ctl_handler ctl_mailbox_check, ctl_mailbox_rebuild;
 ctl_handler ctl_quota, ctl_import, ctl_export;
+ctl_handler ctl_selftest;
 ctl_handler ctl_config_check, ctl_help;
 
 #endif
