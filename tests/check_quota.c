@@ -808,6 +808,7 @@ START_TEST(sessions_at_the_same_time)
         for (int i = 0; i < 40; i++)
             if (append(a, "INBOX", 100 + child, 1) != 0)
                 _exit(1);
+        account_close(&a);
         _exit(0);
     }
     for (int child = 0; child < 3; child++) {
@@ -838,8 +839,9 @@ START_TEST(sessions_cannot_pass_the_limit_together)
             int err = append(a, "INBOX", 100, 1);
 
             if (err != 0 && err != ERR_QUOTA)
-                _exit(1);
+                _exit(-err);
         }
+        account_close(&a);
         _exit(0);
     }
     for (int child = 0; child < 3; child++) {

@@ -194,12 +194,119 @@ def test_mail_in_the_home(build):
         assert row(server, "dora") == [["dora", "97", "1024", "1", "-", "9%"]]
 
 
+# Programs that keep the same file, where they're installed.
+
+def as_owner(server, command, data, env=None):
+    """Runs a program as the owner of the mail."""
+    who = {}
+    if os.geteuid() == 0:
+        st = os.stat(server.maildir())
+        who = {"user": st.st_uid, "group": st.st_gid, "extra_groups": []}
+    return subprocess.run(command, input=data, capture_output=True, env=dict(os.environ, **(env or {})), timeout=60, **who)
+
+
+def test_together_with_maildrop(build):
+    """deliverquota of maildrop (Courier's code) and this server fill one Maildir: each counts what the other brought."""
+    program = shutil.which("deliverquota") or shutil.which("deliverquota.maildrop")
+    if program is None:
+        raise Skip("no deliverquota")
+    with Server(build, {"quota": "1000:8"}) as server:
+        c = server.imap()
+        assert append(c) == "OK"
+        message = b"Subject: x\n\n" + b"z" * 288  # 300 octets
+        assert as_owner(server, [program, server.maildir()], message).returncode == 0
+        assert re.fullmatch(r"1000S,8C\n0 0\n97 1\n +300 +1 *\n", size_file(server)), size_file(server)
+        assert append(c, b"x" * 604) == "NO"  # counted: as much as deliverquota said
+        assert size_file(server) == "1000S,8C\n397 2\n", size_file(server)
+        assert append(c, b"x" * 500) == "OK"
+        assert as_owner(server, [program, server.maildir()], message).returncode == 77
+        assert re.fullmatch(r"1000S,8C\n +897 +3 *\n", size_file(server)), size_file(server)
+        assert row(server, "ann") == [["ann", "897", "1000", "3", "8", "89%"]]
+        c.select()
+        c.store("1", "+FLAGS", "\\Deleted")
+        c.expunge()
+        c.logout()
+        assert as_owner(server, [program, server.maildir()], b"x\n\ny\n").returncode == 0
+        assert row(server, "ann") == row(server, "-r", "ann") == [["ann", "805", "1000", "3", "8", "80%"]]
+
+
+DOVECOT = """
+mail_location = maildir:%(mail)s
+mail_plugins = quota
+base_dir = %(mail)s/dovecot-run
+mail_uid = %(uid)d
+mail_gid = %(gid)d
+first_valid_uid = 1
+first_valid_gid = 1
+userdb {
+  driver = static
+  args = uid=%(uid)d gid=%(gid)d home=%(mail)s
+}
+plugin {
+  quota = maildir:User quota
+}
+"""
+
+
+def test_together_with_dovecot(build):
+    """Dovecot's maildir quota, by doveadm, takes limit and count from our file, and we count what it brings and takes."""
+    if shutil.which("doveadm") is None:
+        raise Skip("no doveadm")
+    with Server(build, {"quota": "100K:8"}) as server:
+        c = server.imap()
+        assert append(c) == "OK" and append(c, b"x" * 50000) == "OK"
+        st = os.stat(server.maildir())
+        conf = os.path.join(server.dir, "dovecot.conf")
+        with open(conf, "w") as f:
+            f.write(DOVECOT % {"mail": server.maildir(), "uid": st.st_uid, "gid": st.st_gid})
+
+        def doveadm(*words, data=b""):
+            done = as_owner(server, ["doveadm", "-o", "stats_writer_socket_path=", "-c", conf, *words], data,
+                            {"USER": "ann", "HOME": server.maildir()})
+            if b"Unknown setting" in done.stderr or b"plugin" in done.stderr:
+                raise Skip("another Dovecot than 2.3: " + done.stderr.decode(errors="replace").strip()[:200])
+            assert done.returncode == 0, done
+            return done.stdout.decode()
+        shown = doveadm("quota", "get")
+        assert re.search(r"STORAGE\s+49\s+100\s", shown) and re.search(r"MESSAGE\s+2\s+8\s", shown), shown
+        doveadm("save", data=b"Subject: y\n\nhello\n")
+        assert size_file(server) == "102400S,8C\n0 0\n97 1\n50000 1\n18 1\n", size_file(server)
+        assert row(server, "ann") == [["ann", "50115", "102400", "3", "8", "48%"]]
+        doveadm("expunge", "mailbox", "INBOX", "2")
+        assert row(server, "ann") == row(server, "-r", "ann") == [["ann", "115", "102400", "2", "8", "25%"]]
+        assert append(c, b"x" * 102286) == "NO" and append(c, b"x" * 102285) == "OK"
+        c.logout()
+
+
+# A user without a limit pays nothing.
+
+def test_cost_without_a_limit(build):
+    """One open() that finds nothing, at the first change of a session. With a limit the file is opened three times for
+    an APPEND, twice for a COPY, once for an EXPUNGE."""
+    with Server(build) as server:
+        for quota, expected in (("", 1), ("1G", 4 * 3 + 1 + 2)):
+            words(server, "ann", quota and "quota=" + quota)
+            c = server.imap()
+            c.select()
+            log = os.path.join(server.dir, "trace")
+            with Traced(server, "openat", log):
+                for _ in range(4):
+                    assert append(c) == "OK"
+                c.store("1:3", "+FLAGS", "\\Deleted")
+                c.expunge()
+                c.copy("1", "Trash")
+            c.logout()
+            with open(log) as f:
+                calls = f.read().count("maildirsize")
+            assert calls == expected, (quota, calls)
+
+
 # The disk's own quota: EDQUOT from the system.
 
 class Traced:
     """strace on the worker that serves the last login."""
 
-    def __init__(self, server, inject):
+    def __init__(self, server, inject, log="/dev/null"):
         if shutil.which("strace") is None:
             raise Skip("no strace")
 
@@ -207,9 +314,10 @@ class Traced:
             found = re.findall(r"mansiod\[(\d+)\]: (?:imap|pop3)\(ann\)\[\w+\]: (login|logged out)", server.log())
             return found[-1][0] if found and found[-1][1] == "login" else None
         pid = wait_until(find, 10, "the login line")
-        self.process = subprocess.Popen(["strace", "-o", "/dev/null", "-p", pid, "-e", "trace=" + inject.split(":")[0],
-                                         "-e", "inject=" + inject], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                        text=True)
+        command = ["strace", "-o", log, "-p", pid, "-e", "trace=" + inject.split(":")[0]]
+        if ":" in inject:
+            command += ["-e", "inject=" + inject]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         if "attached" not in line:
             self.process.wait()
