@@ -37,8 +37,8 @@ struct resources {
     unsigned maps_count;
     bool create_regions; /* regions are made; else only joined */
     unsigned map_calls;
-    const char *dir;  /* the environment's directory; borrowed */
-    bool new_names;   /* in it, that aren't synced yet */
+    const char *dir; /* the environment's directory; borrowed */
+    bool new_names;  /* in it, that aren't synced yet */
     struct guard guard;
     int write_error;  /* errno of the last write that failed, 0 = none */
     bool recovering;  /* holes in files are to be expected */
