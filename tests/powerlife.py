@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import powerlog
-from crash_matrix import Client, Pop3
+from crash_client import Client, Pop3
 from harness import Server, Skip, wait_until
 
 FLAGS = {"\\Answered": None, "\\Seen": None, "\\Deleted": None, "\\Flagged": None, "\\Draft": None}
