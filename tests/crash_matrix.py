@@ -277,7 +277,9 @@ class Matrix:
         if kind == "error":
             assert status is not None, "the session ended: %s" % self.server.tail(600)
             assert status in (b"OK", b"NO"), lines
-            assert name == "unlinkat" or not self.leftovers(), "left behind: %s" % self.leftovers()
+            # a folder that's deleted but can't be emptied is emptied by the daily tidying
+            # and what a first login couldn't make is made by the next
+            assert name == "unlinkat" or op.name in ("DELETE", "first login") or not self.leftovers(), "left behind: %s" % self.leftovers()
         elif c is not None:
             c.close()
             c = None

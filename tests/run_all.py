@@ -176,6 +176,7 @@ SUITES = [
     ("clients", suite_script("tests/clients.py")),
     ("kill", suite_script("tests/kill.py")),
     ("crash-matrix", suite_script("tests/crash_matrix.py", arguments=("short",))),
+    ("damage", suite_script("tests/damage.py", arguments=("8",))),
     ("powercut", suite_script("tests/powercut.py")),
     ("neighbours", suite_script("tests/neighbours.py")),
     ("idle", suite_script("tests/many_idle.py")),

@@ -63,6 +63,12 @@ make_dir(const char *path)
     return err;
 }
 
+bool
+account_again(const struct account *a, int err, int *tries)
+{
+    return err < 0 && index_failed(a->ix) && (*tries)++ == 0;
+}
+
 /* Makes a directory and its parents, 0700. */
 static int
 make_path(const char *path)

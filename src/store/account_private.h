@@ -33,6 +33,9 @@ struct account {
    allowed: who gives the lock up between two pieces of work may fail to get it again. */
 int account_lock(struct account *a);
 void account_unlock(struct account *a);
+/* Did what only reads fail, under a lock that was given up now, because the index was damaged?
+   Then once more: it's repaired on the way in. *tries begins with 0. */
+bool account_again(const struct account *a, int err, int *tries);
 
 /* Makes the folders of auto_folders, subscribed and marked. Takes the lock. */
 int folders_make_auto(struct account *a);

@@ -213,10 +213,12 @@ folder_delete(struct account *a, const char *name)
     return err;
 }
 
+/* Its callers undo something: the directory goes in any case. If the index has failed, the row
+   goes when the next lock has mended it. */
 int
 folders_delete_empty(struct account *a, const char *name)
 {
-    char unique[MDNAME_MAX + 1], away[MDNAME_MAX + 1];
+    char unique[MDNAME_MAX + 1], away[MDNAME_MAX + 1], dir[MBOXNAME_MAX + 2];
     int fd, err = mdname_new(MDNAME_SIZE_UNKNOWN, MDNAME_SIZE_UNKNOWN, unique);
 
     if (err == 0)
@@ -224,12 +226,19 @@ folders_delete_empty(struct account *a, const char *name)
     if (err < 0)
         return err;
     snprintf(away, sizeof away, MAILDIR_DELETED "%.120s", unique);
-    err = maildir_is_empty(fd) ? delete_locked(a, name, away) : ERR_EXISTS;
+    if (!maildir_is_empty(fd)) {
+        close(fd);
+        return ERR_EXISTS;
+    }
     close(fd);
-    if (err < 0)
+    err = delete_locked(a, name, away);
+    if (err < 0) {
         index_abort(a->ix);
-    else
-        (void)maildir_remove_tree(a->root, away);
+        maildir_dir_name(name, dir, sizeof dir);
+        (void)renameat(a->root, dir, a->root, away);
+        (void)sys_fsync_dir(a->root, ".");
+    }
+    (void)maildir_remove_tree(a->root, away);
     return err;
 }
 

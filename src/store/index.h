@@ -45,6 +45,11 @@ void index_unlock(struct index *ix); /* aborts an open transaction */
 /* Did this lock have to recover, because the last holder died or failed, or after a reboot?
    Then work with several files may have been cut short. */
 bool index_recovered(const struct index *ix);
+/* Did what was done under the last lock fail on damaged data? The next lock repairs it, so
+   doing it again is worth while. */
+bool index_failed(const struct index *ix);
+/* What it says doesn't fit together: the next lock reads all of it, and repairs. Locked. */
+void index_distrust(struct index *ix);
 /* A number that grows whenever the index had to be started anew (rows lost). Compare after
    index_lock(): another number than at SELECT means that every view of this account is void. */
 uint64_t index_incarnation(const struct index *ix);

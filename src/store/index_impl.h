@@ -55,10 +55,13 @@ struct index {
     int dirfd;
     int notify_fd; /* -1 until first used */
     struct lockfile *lock;
-    struct kv *kv;  /* NULL: not open */
-    bool suspect;   /* a record made no sense: recover with a full check next time */
-    bool changed;   /* the transaction changed a mailbox */
-    bool recovered; /* at the last index_lock() */
+    struct kv *kv;       /* NULL: not open */
+    bool suspect;        /* a record made no sense: recover with a full check next time */
+    bool changed;        /* the transaction changed a mailbox */
+    bool recovered;      /* at the last index_lock() */
+    bool failed;         /* the last unlock left work to the next recovery */
+    bool damaged;        /* ix_looks_well() said no: recovery by the log wouldn't do */
+    int64_t recovery_ms; /* what the last one took; -1 = nothing was there */
     struct index_control control;
     struct pending_change *changes;
     size_t changes_count, changes_cap;
@@ -80,6 +83,10 @@ int ix_write_control(struct index *ix);
 /* index_recover.c: makes a working environment in ix->kv, whatever it takes, and starts a new
    epoch. Only with the lock, and nothing open. 0, or a code of kv_is_resource(). */
 int ix_recover(struct index *ix);
+/* Do files and log begin as they should? A quick look before the environment is joined: what
+   was removed, cut off or overwritten while nobody was inside is repaired before a command
+   fails on it. */
+bool ix_looks_well(struct index *ix);
 
 /* index_salvage.c: fills ix->build_path from the files in ix->db_path. `complete`: they have
    all that was committed. */

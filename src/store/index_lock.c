@@ -237,13 +237,14 @@ enter(struct index *ix, enum lock_state state)
 {
     int err;
 
-    ix->recovered = false;
+    ix->recovered = ix->damaged = false;
     if (state != LOCK_CLEAN)
         kv_forget(&ix->kv);
     if (state != LOCK_RECOVER) {
         if (ix->kv != NULL)
             return 0;
-        err = join_env(ix);
+        ix->damaged = !ix_looks_well(ix);
+        err = ix->damaged ? ERR_CORRUPT : join_env(ix);
         if (err == 0 || err == ERR_UNSUPPORTED || kv_is_resource(err))
             return err;
     }
@@ -285,6 +286,7 @@ index_lock(struct index *ix)
     if (state < 0)
         return state;
     sys_step("index:locked");
+    ix->failed = false;
     err = enter(ix, (enum lock_state)state);
     if (err == 0)
         return 0;
@@ -312,6 +314,7 @@ index_unlock(struct index *ix)
         if (ix->suspect || kv_suspect(ix->kv))
             lockfile_set_note(ix->lock, note | NOTE_SUSPECT);
         ix->suspect = false;
+        ix->failed = true;
         kv_forget(&ix->kv);
         lockfile_unlock_dirty(ix->lock);
         return;
@@ -325,6 +328,18 @@ bool
 index_recovered(const struct index *ix)
 {
     return ix->recovered;
+}
+
+void
+index_distrust(struct index *ix)
+{
+    ix->suspect = true;
+}
+
+bool
+index_failed(const struct index *ix)
+{
+    return ix->failed;
 }
 
 uint64_t

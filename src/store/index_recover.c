@@ -44,7 +44,8 @@
 #define STRIKES_ASIDE 8
 #define BROKEN_KEPT   2
 #define BROKEN_PREFIX "broken."
-#define ENTRIES_MAX   100000 /* directory entries looked at */
+#define ENTRIES_MAX   100000      /* directory entries looked at */
+#define LOG_MAGIC     0x00040988u /* fourth word of a log file */
 /* recovery fills the last log with zeros to its full size, 256 KB; the rest is for EXPUNGE */
 #define RESERVE_OCTETS (384 * 1024)
 
@@ -157,6 +158,7 @@ open_recovered(struct index *ix)
     int64_t start = sys_monotonic_ms();
     int err = empty_dir(ix->dirfd, INDEX_DB_DIR, "__db."), restored;
 
+    ix->recovery_ms = -1;
     if (err != 0)
         return err;
     restored = guard_restore(ix->db_path);
@@ -172,8 +174,7 @@ open_recovered(struct index *ix)
     if (err == 0)
         err = fresh ? write_first_control(ix) : ix_read_control(ix);
     if (err == 0 && !fresh)
-        log_info("index: %s recovered in %lld ms", ix->path,
-                 (long long)(sys_monotonic_ms() - start));
+        ix->recovery_ms = sys_monotonic_ms() - start;
     return err;
 }
 
@@ -237,6 +238,44 @@ check_cache_file(void *ctx, struct kv_slice key, struct kv_slice value)
 }
 
 static int
+count_message(void *ctx, uint32_t uid, struct kv_slice record)
+{
+    (void)uid;
+    (void)record;
+    ++*(uint32_t *)ctx;
+    return 0;
+}
+
+static int
+count_record(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    if (key.len == KEY_MESSAGE_SIZE && be32_read((const unsigned char *)key.p + 4) == 0)
+        return 0; /* an anchor */
+    return block_each(key, value, count_message, ctx);
+}
+
+/* Has the mailbox as many messages as its row says? What was cut off at the end of a page can
+   be read all the same. */
+static int
+check_count(void *ctx, struct kv_slice key, struct kv_slice value)
+{
+    unsigned char pair[KEY_MESSAGE_SIZE];
+    struct index *ix = ctx;
+    struct index_mailbox row;
+    uint32_t count = 0;
+    int err;
+
+    if (key.len < 2 || *(const char *)key.p != 'n')
+        return 0;
+    err = row_decode(value, &row);
+    if (err != 0)
+        return err;
+    key_message(pair, row.id, 0);
+    err = kv_scan(ix->kv, KV_MESSAGES, slice(pair, 4), slice(pair, 4), count_record, &count);
+    return err == 0 && count != row.messages ? ERR_CORRUPT : err;
+}
+
+static int
 read_everything(struct index *ix)
 {
     static kv_fn *const checks[KV_FILES] = {check_control_file, check_message_file,
@@ -245,6 +284,8 @@ read_everything(struct index *ix)
 
     for (int i = 0; i < KV_FILES && err == 0; i++)
         err = kv_scan(ix->kv, (enum kv_file)i, slice("", 0), slice("", 0), checks[i], NULL);
+    if (err == 0)
+        err = kv_scan(ix->kv, KV_MAILBOXES, slice("", 0), slice("", 0), check_count, ix);
     return err;
 }
 
@@ -313,8 +354,7 @@ start_anew(struct index *ix)
     if (err == 0)
         err = set_aside(ix, aside, sizeof aside);
     sys_step("index:aside");
-    if (err == 0 &&
-        (mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0 || sys_fsync(ix->dirfd) != 0))
+    if (err == 0 && (mkdirat(ix->dirfd, INDEX_DB_DIR, 0700) != 0 || sys_fsync(ix->dirfd) != 0))
         err = err_from_errno(errno);
     if (err == 0)
         err = open_recovered(ix);
@@ -354,16 +394,62 @@ begins_well(int dirfd, const char *name)
     uint32_t page_size;
     struct stat st;
     int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool short_of = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
     bool well = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
                 pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head;
 
     if (fd >= 0)
         close(fd);
     if (!well)
-        return false;
+        return short_of; /* that says nothing about the file */
     memcpy(&page_size, head + 20, sizeof page_size);
     return page_size >= sizeof head && page_size <= 65536 && st.st_size >= page_size &&
-           page_ok(head, page_size, 0, false);
+           st.st_size % page_size == 0 && page_ok(head, page_size, 0, false);
+}
+
+/* Does the newest log file begin as Berkeley DB's do? False if there's none. */
+static bool
+log_begins_well(int dirfd)
+{
+    char newest[64] = "";
+    uint32_t head[4] = {0};
+    struct dirent *entry;
+    int fd = dup(dirfd);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return true; /* short of descriptors, not damaged */
+    }
+    for (long i = 0; i < ENTRIES_MAX && (entry = readdir(dir)) != NULL; i++) {
+        if (strncmp(entry->d_name, "log.", 4) == 0 && strlen(entry->d_name) < sizeof newest &&
+            strcmp(entry->d_name, newest) > 0)
+            memcpy(newest, entry->d_name, strlen(entry->d_name) + 1);
+    }
+    closedir(dir);
+    fd = newest[0] != '\0' ? openat(dirfd, newest, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0)
+        return newest[0] != '\0' && errno != ENOENT;
+    if (pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head)
+        head[3] = 0;
+    close(fd);
+    return head[3] == LOG_MAGIC;
+}
+
+bool
+ix_looks_well(struct index *ix)
+{
+    int fd = openat(ix->dirfd, INDEX_DB_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool well;
+
+    if (fd < 0)
+        return errno != ENOENT && errno != ENOTDIR;
+    well = log_begins_well(fd);
+    for (int i = 0; well && i < KV_FILES; i++)
+        well = begins_well(fd, kv_file_names[i]);
+    close(fd);
+    return well;
 }
 
 /* Brings the log into the files in spite of a damaged one, which is put out of the way. True if
@@ -438,11 +524,13 @@ climb(struct index *ix, uint32_t strikes, bool suspect)
         return err;
     if (strikes >= STRIKES_ASIDE)
         return start_anew(ix);
-    err = open_recovered(ix);
+    err = ix->damaged ? ERR_CORRUPT : open_recovered(ix);
     if (err == ERR_UNSUPPORTED || kv_is_resource(err))
         return err;
     if (err == 0 && (suspect || strikes >= STRIKES_CHECK))
         err = read_everything(ix);
+    if (err == 0 && ix->recovery_ms >= 0)
+        log_info("index: %s recovered in %lld ms", ix->path, (long long)ix->recovery_ms);
     if (err == 0) /* a file that was put aside isn't needed then */
         return empty_dir(ix->dirfd, INDEX_DB_DIR, INDEX_DAMAGED_PREFIX);
     err = repair(ix);

@@ -283,20 +283,32 @@ measure_all(struct mailbox *m)
     return err;
 }
 
-int
-mailbox_status(struct account *a, const char *name, bool need_size, struct mailbox_status *out)
+static int
+open_and_scan(struct account *a, const char *name, bool need_size, struct mailbox **m)
 {
-    struct mailbox *m;
     int err = account_lock(a);
 
     if (err < 0)
         return err;
-    err = mailbox_open(a, name, &m);
+    err = mailbox_open(a, name, m);
     if (err == 0)
-        err = scan_sync(m, 0);
+        err = scan_sync(*m, 0);
     if (err == 0 && need_size)
-        err = measure_all(m);
+        err = measure_all(*m);
     account_unlock(a);
+    return err;
+}
+
+int
+mailbox_status(struct account *a, const char *name, bool need_size, struct mailbox_status *out)
+{
+    struct mailbox *m = NULL;
+    int err, tries = 0;
+
+    do {
+        mailbox_close(&m);
+        err = open_and_scan(a, name, need_size, &m);
+    } while (account_again(a, err, &tries));
     if (err == 0) {
         out->messages = m->row.messages;
         out->recent = m->row.recent;

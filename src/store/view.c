@@ -132,8 +132,8 @@ open_locked(struct view *v, const char *name)
     return err == 0 ? view_take_recent(v) : err;
 }
 
-int
-view_open(struct account *a, const char *name, unsigned flags, struct view **out)
+static int
+open_once(struct account *a, const char *name, unsigned flags, struct view **out)
 {
     struct view *v = mem_calloc(1, sizeof *v);
     int err;
@@ -154,6 +154,17 @@ view_open(struct account *a, const char *name, unsigned flags, struct view **out
     }
     *out = v;
     return 0;
+}
+
+int
+view_open(struct account *a, const char *name, unsigned flags, struct view **out)
+{
+    int err, tries = 0;
+
+    do
+        err = open_once(a, name, flags, out);
+    while (account_again(a, err, &tries));
+    return err;
 }
 
 void
@@ -276,6 +287,8 @@ view_load_uids(struct view *v)
     if (err == 0 && v->count != v->info.exists) {
         log_warn("%s: %zu messages where the client knows of %u: it must select again",
                  v->m->name, v->count, v->info.exists);
+        if (v->count < v->info.exists)
+            index_distrust(v->a->ix);
         v->broken = true;
         err = ERR_GONE;
     }
@@ -286,15 +299,17 @@ view_load_uids(struct view *v)
 int
 view_need_uids(struct view *v)
 {
-    int err;
+    int err, tries = 0;
 
     if (v->loaded)
         return 0;
-    err = view_lock(v);
-    if (err < 0)
-        return err;
-    err = view_load_uids(v);
-    view_unlock(v);
+    do {
+        err = view_lock(v);
+        if (err < 0)
+            return err;
+        err = view_load_uids(v);
+        view_unlock(v);
+    } while (account_again(v->a, err, &tries));
     return err;
 }
 

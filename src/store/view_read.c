@@ -246,18 +246,22 @@ int
 view_read(struct view *v, const struct seqset *uids, struct seqset_iter *it, unsigned want,
           struct view_batch *batch)
 {
-    int err;
+    struct seqset_iter from = *it;
+    int err, tries = 0;
 
     batch->count = 0;
     if (it->range >= uids->count)
         return 0;
-    err = view_need_uids(v);
-    if (err == 0)
-        err = view_lock(v);
-    if (err < 0)
-        return err;
-    err = view_read_locked(v, uids, it, want, batch);
-    view_unlock(v);
+    do {
+        *it = from;
+        err = view_need_uids(v);
+        if (err == 0)
+            err = view_lock(v);
+        if (err < 0)
+            return err;
+        err = view_read_locked(v, uids, it, want, batch);
+        view_unlock(v);
+    } while (account_again(v->a, err, &tries));
     if (err == 0 && (want & WANT_CRLF_SIZE) != 0)
         err = measure_batch(v, batch);
     return err;
