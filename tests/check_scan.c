@@ -486,6 +486,52 @@ START_TEST(lost_index_is_made_anew)
 }
 END_TEST
 
+/* Of thousands of new files not each is looked at: names say all but the internal date, which
+   is the file's time when it's first asked for, and stays that. */
+START_TEST(many_files_get_their_dates_when_asked)
+{
+    struct seqset all = uid_set("1:*"), one = uid_set("7");
+    struct view_batch *b = view_batch_new();
+    struct seqset_iter it = {0, 0};
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1234567890}};
+    char name[64], path[400];
+
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "%d.M%dP1.h,S=17,W=%d:2,", 1700000000 + i, i,
+                 i < 150 ? 20 : 99);
+        put(name); /* 99: more than can be */
+        snprintf(path, sizeof path, "%s/cur/%s", store_dir, name);
+        ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    }
+    snprintf(path, sizeof path, "%s/cur/1600000000.M1P1.h,S=16,W=19:2,S", store_dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    open_inbox(0);
+    ck_assert_uint_eq(view_info(v)->exists, 300);
+    ck_assert_int_eq(message_row(v, 7).internal_date, DATE_UNKNOWN);
+    ck_assert_uint_eq(message_row(v, 7).crlf_size, 20);
+    ck_assert_int_eq(message_row(v, 200).internal_date, 1234567890); /* it was looked at */
+    ck_assert_uint_eq(message_row(v, 200).crlf_size, MDNAME_SIZE_UNKNOWN);
+    ck_assert_str_eq(message_row(v, 7).name, "1700000006.M6P1.h,S=17,W=20:2,");
+    ck_assert_int_eq(store_flags(v, "7", STORE_ADD, MSG_SEEN), 0);
+    ck_assert_int_eq(view_read(v, &one, &it, WANT_DATE, b), 0);
+    ck_assert_int_eq(b->items[0].m.internal_date, 1234567890);
+    times[1].tv_sec = 1500000000;
+    snprintf(path, sizeof path, "%s/cur/1700000006.M6P1.h,S=17,W=20:2,S", store_dir);
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    it = (struct seqset_iter){0, 0};
+    ck_assert_int_eq(view_read(v, &all, &it, WANT_DATE | WANT_CRLF_SIZE, b), 0);
+    ck_assert_uint_eq(b->count, VIEW_BATCH);
+    for (size_t i = 0; i < b->count; i++)
+        ck_assert_int_eq(b->items[i].m.internal_date, 1234567890);
+    ck_assert_uint_eq(b->items[199].m.crlf_size, 20);
+    ck_assert_int_eq(message_row(v, 8).internal_date, 1234567890); /* it was kept */
+    ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+    seqset_free(&all);
+    seqset_free(&one);
+    view_batch_free(&b);
+}
+END_TEST
+
 START_TEST(keywords_of_letters)
 {
     neighbour_put(store_dir, "cur/..", "dovecot-keywords", "0 $Forwarded\n3 Later\n");
@@ -837,6 +883,7 @@ main(void)
     tcase_add_test(t, one_file_under_two_names_is_one_message);
     tcase_add_test(t, second_name_left_behind_goes_at_last);
     tcase_add_test(t, lost_index_is_made_anew);
+    tcase_add_test(t, many_files_get_their_dates_when_asked);
     tcase_add_test(t, keywords_of_letters);
     tcase_add_test(t, many_messages_are_taken_in_pieces);
     tcase_add_test(t, hostile_neighbour);

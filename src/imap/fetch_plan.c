@@ -97,7 +97,7 @@ static const struct simple {
 } simple_items[] = {
     {"FLAGS", FETCH_FLAGS, 0, 0, false},
     {"UID", FETCH_UID, 0, 0, false},
-    {"INTERNALDATE", FETCH_INTERNALDATE, 0, 0, false},
+    {"INTERNALDATE", FETCH_INTERNALDATE, 0, WANT_DATE, false},
     {"RFC822.SIZE", FETCH_SIZE, 0, WANT_CRLF_SIZE, false},
     {"ENVELOPE", FETCH_ENVELOPE, 0, WANT_CACHE, false},
     {"BODY", FETCH_BODY, 0, WANT_CACHE, false},

@@ -60,7 +60,7 @@ struct search_program {
     struct search_key root; /* SEARCH_AND */
     unsigned levels;        /* bit per level that some key needs */
     unsigned keys;
-    bool needs_size;
+    bool needs_size, needs_date;                      /* of the record: enum view_want */
     const struct needle *needles[SEARCH_NEEDLES_MAX]; /* of SEARCH_TEXT */
     enum needle_where where[SEARCH_NEEDLES_MAX];
     size_t needles_count;

@@ -297,6 +297,12 @@ pass_by_flags(struct judge *j, unsigned needed, const struct seqset *candidates,
     return 0;
 }
 
+static unsigned
+wanted(const struct judge *j)
+{
+    return (j->p->needs_size ? WANT_CRLF_SIZE : 0) | (j->p->needs_date ? WANT_DATE : 0);
+}
+
 static int
 pass_by_records(struct judge *j, const struct seqset *candidates, const struct results *r)
 {
@@ -305,7 +311,7 @@ pass_by_records(struct judge *j, const struct seqset *candidates, const struct r
     int err;
 
     for (;;) {
-        err = view_read(j->im->view, candidates, &it, j->p->needs_size ? WANT_CRLF_SIZE : 0, b);
+        err = view_read(j->im->view, candidates, &it, wanted(j), b);
         if (err != 0 || b->count == 0)
             return err;
         for (size_t i = 0; i < b->count; i++) {
@@ -337,8 +343,7 @@ second_pass(struct judge *j, const struct seqset *open, const struct results *r)
 {
     struct view_batch *b = j->im->batch;
     struct seqset_iter it = {0};
-    unsigned want = (j->p->needs_size ? WANT_CRLF_SIZE : 0) |
-                    (j->p->levels >> LEVEL_FREQUENT & 1 ? WANT_CACHE : 0);
+    unsigned want = wanted(j) | (j->p->levels >> LEVEL_FREQUENT & 1 ? WANT_CACHE : 0);
     int err;
 
     j->total = seqset_size(open);

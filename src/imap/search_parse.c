@@ -153,6 +153,8 @@ read_date(struct parser *ps, struct search_key *k)
         return fail(ps, ERR_SYNTAX, "A date such as 1-Feb-2024 is missing");
     if (k->op >= SEARCH_SENTBEFORE)
         k->level = LEVEL_FREQUENT;
+    else
+        ps->out->needs_date = true;
     return 0;
 }
 
@@ -165,6 +167,8 @@ read_number(struct parser *ps, struct search_key *k)
         return fail(ps, ERR_SYNTAX, "An interval of 0 seconds"); /* RFC 5032 3: nz-number */
     if (k->op == SEARCH_LARGER || k->op == SEARCH_SMALLER)
         ps->out->needs_size = true;
+    else
+        ps->out->needs_date = true; /* OLDER, YOUNGER */
     return 0;
 }
 

@@ -218,6 +218,19 @@ maildir_open_message(int fd, bool in_new, const char *name, int *file, struct st
 }
 
 int
+maildir_date(int fd, bool in_new, const char *name, int64_t *seconds)
+{
+    char path[MAILDIR_PATH_MAX];
+    struct stat st;
+
+    maildir_path(path, in_new, name);
+    if (fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? ERR_NOENT : err_from_errno(errno);
+    *seconds = (int64_t)st.st_mtim.tv_sec;
+    return 0;
+}
+
+int
 maildir_move(int from_fd, const char *from, int to_fd, const char *to)
 {
     if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)

@@ -45,6 +45,10 @@ int maildir_find(int fd, const char *base, size_t base_len, char name[MDNAME_MAX
 /* Opens a message for reading. ERR_NOENT, ERR_IO (not a regular file), ERR_SHORT ... */
 int maildir_open_message(int fd, bool in_new, const char *name, int *file, struct stat *st);
 
+/* A message's internal date, in seconds: the time of its file's last change. ERR_NOENT, ERR_*.
+ */
+int maildir_date(int fd, bool in_new, const char *name, int64_t *seconds);
+
 /* rename() of a message's file that replaces nothing: -1 with EEXIST if `to` is there. */
 int maildir_move(int from_fd, const char *from, int to_fd, const char *to);
 

@@ -16,6 +16,10 @@
 #include "store/scan_private.h"
 
 #define PIECE            8192 /* changes of one transaction */
+#define MANY             256  /* new messages that aren't each looked at */
+#define BULK             1024 /* new messages that are worth flushing the index for */
+#define MICROS_BITS      20
+#define MICROS_MAX       ((UINT64_C(1) << MICROS_BITS) - 1)
 #define TWIN_COMPARISONS (UINT64_C(1) << 24)
 #define LINK_SECONDS     60 /* that another program may take between link() and unlink() */
 
@@ -25,7 +29,7 @@ scan_begin(struct scan *s)
     int err = 0;
 
     if (!s->open)
-        err = index_begin(s->m->a->ix);
+        err = s->fresh_count >= BULK ? index_begin_bulk(s->m->a->ix) : index_begin(s->m->a->ix);
     s->open = err == 0;
     return err;
 }
@@ -275,22 +279,32 @@ apply_gone(struct scan *s, uint32_t uid)
     return err < 0 ? err : scan_changed(s);
 }
 
-/* Seconds and microseconds of delivery from "1700000000.M123456P..."; else of the file. */
-static void
-delivery_time(const char *name, struct scan_fresh *f)
+/* Seconds and microseconds of delivery as one number, for comparing. What's out of range is as
+   far as it goes. */
+static uint64_t
+moment(uint64_t seconds, uint64_t micros)
 {
-    char *end;
-    long long n;
+    if (seconds > UINT64_MAX >> MICROS_BITS)
+        seconds = UINT64_MAX >> MICROS_BITS;
+    return seconds << MICROS_BITS | (micros < MICROS_MAX ? micros : MICROS_MAX);
+}
 
+/* The moment in "1700000000.M123456P..."; 0: the name has none. */
+static uint64_t
+delivery_time(const char *name)
+{
+    uint64_t seconds, micros = 0;
+    char *end;
+
+    if (name[0] < '0' || name[0] > '9')
+        return 0;
     errno = 0;
-    n = strtoll(name, &end, 10);
-    f->seconds = f->mtime;
-    f->micros = 0;
-    if (end == name || *end != '.' || errno != 0 || n < 0)
-        return;
-    f->seconds = n;
+    seconds = strtoull(name, &end, 10);
+    if (*end != '.' || errno != 0)
+        return 0;
     if (end[1] == 'M' && end[2] >= '0' && end[2] <= '9')
-        f->micros = strtoll(end + 2, NULL, 10);
+        micros = strtoull(end + 2, NULL, 10);
+    return moment(seconds, micros);
 }
 
 static int
@@ -298,23 +312,39 @@ compare_fresh(const void *a, const void *b)
 {
     const struct scan_fresh *x = a, *y = b;
 
-    if (x->seconds != y->seconds)
-        return x->seconds < y->seconds ? -1 : 1;
-    if (x->micros != y->micros)
-        return x->micros < y->micros ? -1 : 1;
+    if (x->when != y->when)
+        return x->when < y->when ? -1 : 1;
     if (x->inode != y->inode)
         return x->inode < y->inode ? -1 : 1;
     return x->entry < y->entry ? -1 : x->entry > y->entry;
 }
 
-/* One stat each: the internal date and the true size. */
+/* When an unknown file was delivered. A look at it is needed only if its name doesn't say that
+   to the microsecond. False: it's no message. */
+static bool
+find_time(struct scan *s, uint32_t entry, struct scan_fresh *f)
+{
+    const struct scan_entry *e = &s->table.items[entry];
+    struct stat st;
+
+    f->when = delivery_time(scan_table_name(&s->table, entry));
+    f->inode = 0;
+    f->entry = entry;
+    if ((f->when & MICROS_MAX) != 0)
+        return true;
+    if (!look(s, e, &st)) {
+        s->again = true; /* it went away, or was renamed */
+        return false;
+    }
+    f->inode = (uint64_t)st.st_ino;
+    if (f->when == 0)
+        f->when = moment(st.st_mtim.tv_sec > 0 ? (uint64_t)st.st_mtim.tv_sec : 0, 0);
+    return S_ISREG(st.st_mode);
+}
+
 static void
 collect_fresh(struct scan *s)
 {
-    const struct scan_entry *e;
-    char path[MAILDIR_PATH_MAX];
-    struct scan_fresh *f;
-    struct stat st;
     size_t count = 0;
     uint32_t i;
 
@@ -324,65 +354,74 @@ collect_fresh(struct scan *s)
         return;
     s->fresh = mem_reallocarray(NULL, count, sizeof *s->fresh);
     for (i = 0; i < s->table.count; i++) {
-        e = &s->table.items[i];
-        if (e->matched || e->twin)
-            continue;
-        maildir_path(path, e->in_new, s->table.names + e->name);
-        if (fstatat(s->m->fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-            s->again = true; /* it went away, or was renamed */
-            continue;
-        }
-        if (!S_ISREG(st.st_mode))
-            continue;
-        f = &s->fresh[s->fresh_count++];
-        f->entry = i;
-        f->inode = (uint64_t)st.st_ino;
-        f->size = (uint64_t)st.st_size;
-        f->mtime = (int64_t)st.st_mtim.tv_sec;
-        delivery_time(s->table.names + e->name, f);
+        if (!s->table.items[i].matched && !s->table.items[i].twin &&
+            find_time(s, i, &s->fresh[s->fresh_count]))
+            s->fresh_count++;
     }
     qsort(s->fresh, s->fresh_count, sizeof *s->fresh, compare_fresh);
     scan_import_order(s);
 }
 
+/*
+ * Sizes and date of a new message. A few files are looked at each: their dates are of now, and
+ * known before another program has a chance to change them. In a mailbox of thousands that was
+ * never seen this would take half the time of its first SELECT; so there the name is believed,
+ * if it has both sizes, and the date is read when somebody asks for it.
+ */
+static bool
+find_sizes(struct scan *s, const struct scan_entry *e, const struct mdname *parsed,
+           struct index_message *m)
+{
+    struct stat st;
+
+    m->size = parsed->size;
+    m->crlf_size = parsed->crlf_size;
+    m->internal_date = DATE_UNKNOWN;
+    if (s->fresh_count >= MANY && m->size != MDNAME_SIZE_UNKNOWN &&
+        m->crlf_size != MDNAME_SIZE_UNKNOWN)
+        return true;
+    if (!look(s, e, &st)) {
+        s->again = true; /* it went away, or was renamed */
+        return false;
+    }
+    m->size = (uint64_t)st.st_size;
+    if (parsed->size != m->size)
+        m->crlf_size = MDNAME_SIZE_UNKNOWN;
+    m->internal_date = (int64_t)st.st_mtim.tv_sec;
+    return S_ISREG(st.st_mode);
+}
+
 static int
-apply_fresh(struct scan *s, const struct scan_fresh *f)
+apply_fresh(struct scan *s, const struct scan_fresh *f, struct index_message *m)
 {
     const struct scan_entry *e = &s->table.items[f->entry];
-    struct index_message m;
     struct mdname parsed;
     int err;
 
-    memset(&m, 0, sizeof m);
-    snprintf(m.name, sizeof m.name, "%s", s->table.names + e->name);
-    if (mdname_parse(m.name, &parsed) < 0)
+    m->uid = 0;
+    m->uidl[0] = '\0';
+    snprintf(m->name, sizeof m->name, "%s", s->table.names + e->name);
+    if (mdname_parse(m->name, &parsed) < 0 || !find_sizes(s, e, &parsed, m))
         return 0;
-    m.in_new = e->in_new;
-    m.flags = (uint8_t)parsed.flags;
-    m.keywords = parsed.keywords;
-    m.size = f->size;
-    m.crlf_size = MDNAME_SIZE_UNKNOWN;
-    if (parsed.size == f->size && parsed.crlf_size != MDNAME_SIZE_UNKNOWN &&
-        parsed.crlf_size >= f->size && parsed.crlf_size <= 2 * f->size)
-        m.crlf_size = parsed.crlf_size;
-    m.internal_date = f->mtime;
-    m.save_date = sys_now();
-    if (m.in_new && (s->flags & SCAN_MOVE) != 0) {
-        err = move_to_cur(s, m.name);
+    m->in_new = e->in_new;
+    m->flags = (uint8_t)parsed.flags;
+    m->keywords = parsed.keywords;
+    if (m->in_new && (s->flags & SCAN_MOVE) != 0) {
+        err = move_to_cur(s, m->name);
         if (err == ERR_NOENT)
             return 0;
-        m.in_new = err < 0;
+        m->in_new = err < 0;
     }
-    s->left_in_new = s->left_in_new || m.in_new;
+    s->left_in_new = s->left_in_new || m->in_new;
     err = scan_begin(s);
     if (err < 0)
         return err;
-    if (m.keywords != 0)
+    if (m->keywords != 0)
         keywords_name_letters(s->m, parsed.keywords);
-    err = scan_import_message(s, f, &m);
+    err = scan_import_message(s, f, m);
     if (err < 0)
         return err == ERR_NOENT ? 0 : err;
-    err = index_message_add(s->m->a->ix, &s->m->row, &m);
+    err = index_message_add(s->m->a->ix, &s->m->row, m);
     s->need_sync = true;
     return err < 0 ? err : scan_changed(s);
 }
@@ -390,15 +429,18 @@ apply_fresh(struct scan *s, const struct scan_fresh *f)
 int
 scan_apply(struct scan *s)
 {
+    struct index_message m;
     size_t i;
     int err = 0;
 
+    memset(&m, 0, sizeof m);
+    m.save_date = sys_now();
     collect_fresh(s);
     for (i = 0; err == 0 && i < s->known_count; i++)
         err = apply_known(s, &s->known[i]);
     for (i = 0; err == 0 && i < s->gone_count; i++)
         err = apply_gone(s, s->gone[i]);
     for (i = 0; err == 0 && i < s->fresh_count; i++)
-        err = apply_fresh(s, &s->fresh[i]);
+        err = apply_fresh(s, &s->fresh[i], &m);
     return err;
 }

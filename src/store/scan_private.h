@@ -15,11 +15,9 @@ struct scan_known {
 
 /* A file the index doesn't know. */
 struct scan_fresh {
+    uint64_t when, inode; /* of its delivery: order of UIDs */
     uint32_t entry;
-    int64_t seconds, micros; /* of its delivery: order of UIDs */
-    uint64_t inode, size;
-    int64_t mtime; /* seconds: the internal date */
-    uint32_t uid;  /* that another server gave it, 0 = none */
+    uint32_t uid; /* that another server gave it, 0 = none */
     uint32_t order;
 };
 

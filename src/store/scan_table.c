@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -151,11 +152,15 @@ scan_table_add(struct scan_table *t, const char *name, bool in_new)
 
 /* Can it be a message? Directories, pipes, links and hidden files are passed over. */
 static bool
-is_candidate(const struct dirent *e)
+is_candidate(int dir, const struct dirent *e)
 {
     struct mdname n;
+    struct stat st;
 
     if (e->d_name[0] == '.' || (e->d_type != DT_REG && e->d_type != DT_UNKNOWN))
+        return false;
+    if (e->d_type == DT_UNKNOWN &&
+        (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)))
         return false;
     /* only names with something odd in them need the full test */
     if (strlen(e->d_name) <= MDNAME_MAX && e->d_name[0] != ':' &&
@@ -181,7 +186,7 @@ scan_table_read(struct scan_table *t, int fd, bool in_new)
     }
     errno = 0;
     while ((e = readdir(d)) != NULL) {
-        if (is_candidate(e))
+        if (is_candidate(dir, e))
             scan_table_add(t, e->d_name, in_new);
     }
     if (errno != 0) {

@@ -78,7 +78,8 @@ void view_changes_free(struct view_changes *c);
 #define VIEW_BATCH 256
 enum view_want {
     WANT_CRLF_SIZE = 1, /* crlf_size is known afterwards (the file is read if it must be) */
-    WANT_CACHE = 2      /* `cache` is filled */
+    WANT_CACHE = 2,     /* `cache` is filled */
+    WANT_DATE = 4       /* internal_date is known afterwards (from the file, if it must be) */
 };
 struct view_message {
     uint32_t seq;

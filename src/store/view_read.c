@@ -151,30 +151,45 @@ view_read_locked(struct view *v, const struct seqset *uids, struct seqset_iter *
 
 /* Reads the file of one message for its size on the wire. */
 static int
-measure(struct view *v, struct view_message *vm)
+measure(struct view_message *vm, struct message *msg)
+{
+    int64_t size =
+        message_wire_size(msg, 0, message_size(msg), MDNAME_SIZE_UNKNOWN, 0, UINT64_MAX);
+
+    if (size < 0)
+        return (int)size;
+    vm->m.size = message_size(msg);
+    vm->m.crlf_size = (uint64_t)size;
+    return 0;
+}
+
+/* What the file of one message says of what is wanted and isn't known. */
+static int
+look_up(struct view *v, struct view_message *vm, bool size, bool date)
 {
     struct message *msg;
-    int64_t size;
-    int err = view_message_open(v, &vm->m, &msg);
+    int err;
 
+    if (!size && maildir_date(v->m->fd, vm->m.in_new, vm->m.name, &vm->m.internal_date) == 0)
+        return 0;
+    err = view_message_open(v, &vm->m, &msg);
     if (err == ERR_GONE) {
         vm->gone = true;
         return 0;
     }
     if (err < 0)
         return err;
-    size = message_wire_size(msg, 0, message_size(msg), MDNAME_SIZE_UNKNOWN, 0, UINT64_MAX);
-    if (size >= 0) {
-        vm->m.size = message_size(msg);
-        vm->m.crlf_size = (uint64_t)size;
-    }
+    if (date)
+        vm->m.internal_date = message_date(msg);
+    if (size)
+        err = measure(vm, msg);
     message_close(&msg);
-    return size < 0 ? (int)size : 0;
+    return err;
 }
 
-/* Stores sizes that were measured without the lock. */
+/* Stores what was found out without the lock. */
 static int
-save_sizes(struct view *v, const struct view_batch *b, const bool *measured)
+save_found(struct view *v, const struct view_batch *b, const bool *found)
 {
     struct index_message old, now;
     size_t i;
@@ -184,13 +199,17 @@ save_sizes(struct view *v, const struct view_batch *b, const bool *measured)
         return err;
     err = index_begin(v->a->ix);
     for (i = 0; err == 0 && i < b->count; i++) {
-        if (!measured[i] || b->items[i].gone ||
-            index_message_get(v->a->ix, v->m->row.id, b->items[i].m.uid, &old) < 0 ||
-            old.crlf_size != MDNAME_SIZE_UNKNOWN)
+        if (!found[i] || b->items[i].gone ||
+            index_message_get(v->a->ix, v->m->row.id, b->items[i].m.uid, &old) < 0)
             continue;
         now = old;
-        now.size = b->items[i].m.size;
-        now.crlf_size = b->items[i].m.crlf_size;
+        if (old.crlf_size == MDNAME_SIZE_UNKNOWN &&
+            b->items[i].m.crlf_size != MDNAME_SIZE_UNKNOWN) {
+            now.size = b->items[i].m.size;
+            now.crlf_size = b->items[i].m.crlf_size;
+        }
+        if (old.internal_date == DATE_UNKNOWN)
+            now.internal_date = b->items[i].m.internal_date;
         err = index_message_update(v->a->ix, &v->m->row, &old, &now, true);
     }
     if (err == 0)
@@ -201,21 +220,26 @@ save_sizes(struct view *v, const struct view_batch *b, const bool *measured)
     return err;
 }
 
+/* Sizes and dates that the index doesn't have yet. */
 static int
-measure_batch(struct view *v, struct view_batch *b)
+complete_batch(struct view *v, struct view_batch *b, unsigned want)
 {
-    bool measured[VIEW_BATCH], any = false;
+    bool found[VIEW_BATCH], any = false;
     size_t i;
     int err = 0;
 
     for (i = 0; err == 0 && i < b->count; i++) {
-        measured[i] = !b->items[i].gone && b->items[i].m.crlf_size == MDNAME_SIZE_UNKNOWN;
-        if (measured[i])
-            err = measure(v, &b->items[i]);
-        any = any || measured[i];
+        const struct index_message *m = &b->items[i].m;
+        bool size = (want & WANT_CRLF_SIZE) != 0 && m->crlf_size == MDNAME_SIZE_UNKNOWN;
+        bool date = (want & WANT_DATE) != 0 && m->internal_date == DATE_UNKNOWN;
+
+        found[i] = !b->items[i].gone && (size || date);
+        if (found[i])
+            err = look_up(v, &b->items[i], size, date);
+        any = any || found[i];
     }
     if (err == 0 && any)
-        (void)save_sizes(v, b, measured); /* only a cache */
+        (void)save_found(v, b, found); /* can be found out again */
     return err;
 }
 
@@ -262,8 +286,8 @@ view_read(struct view *v, const struct seqset *uids, struct seqset_iter *it, uns
         err = view_read_locked(v, uids, it, want, batch);
         view_unlock(v);
     } while (account_again(v->a, err, &tries));
-    if (err == 0 && (want & WANT_CRLF_SIZE) != 0)
-        err = measure_batch(v, batch);
+    if (err == 0 && (want & (WANT_CRLF_SIZE | WANT_DATE)) != 0)
+        err = complete_batch(v, batch, want);
     return err;
 }
 
