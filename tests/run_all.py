@@ -181,6 +181,7 @@ SUITES = [
     ("neighbours", suite_script("tests/neighbours.py")),
     ("idle", suite_script("tests/many_idle.py")),
     ("idle-tls", suite_script("tests/many_idle.py", env={"MANSIO_IDLE_TLS": "1", "MANSIO_IDLE_CONNECTIONS": "200"})),
+    ("migrate", suite_script("tests/migrate.py")),
     ("bench", suite_bench),
     ("growth", suite_script("bench/growth.py", arguments=("--smoke",))),
 ]
