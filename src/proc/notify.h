@@ -1,5 +1,5 @@
 /*
- * Telling systemd about our state, where that is built in; nothing otherwise.
+ * Telling systemd about our state, where it has started us; nothing otherwise.
  */
 #ifndef PROC_NOTIFY_H
 #define PROC_NOTIFY_H
