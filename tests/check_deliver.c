@@ -552,10 +552,10 @@ END_TEST
 static char *
 read_input(const char *text, size_t len, struct input *in, int *err)
 {
-    char *out = mem_alloc(len + 1);
-    size_t got = 0;
+    size_t got = 0, size = len + 1000;
     ssize_t n = 0;
     int fd[2];
+    char *out;
 
     ck_assert_int_eq(pipe(fd), 0);
     if (fork() == 0) {
@@ -567,6 +567,7 @@ read_input(const char *text, size_t len, struct input *in, int *err)
         _exit(0);
     }
     close(fd[1]);
+    out = mem_alloc(size);
     *err = input_open(in, fd[0]);
     while (*err == 0 && (n = in->source.read(&in->source, out + got, 777)) > 0)
         got += (size_t)n;
