@@ -4,9 +4,10 @@
     powercut.py BUILD_DIRECTORY [STATES [SEED]]
 
 One account goes through its life, from the first login on: deliveries, APPEND, COPY, MOVE, STORE, EXPUNGE, folders, POP3,
-a rebuild, and enough flags that Berkeley DB changes its log and removes old ones. strace writes down each operation on
-files, and when the client got its answers. Then, for many points in that log, directories are made as a file system may
-leave them (powerlog.py has the rules), and tests/power_state opens each as after a reboot. It must find
+a rebuild, and enough flags that Berkeley DB changes its log and removes old ones; another one has its first index made of
+1,100 messages. strace writes down each operation on files, and when the client got its answers. Then, for many points in
+that log, directories are made as a file system may leave them (powerlog.py has the rules), and tests/power_state opens each
+as after a reboot. It must find
 
   - each message that the client was told of, or that was delivered, in its folder, octet by octet, with its UID; what was
     being done when the power went is done, not done, or done for some messages, each whole
@@ -27,9 +28,9 @@ import time
 
 import powerlog
 from harness import Results
-from powerlife import Folder, Message, fnv, record
+from powerlife import FirstIndex, Folder, Life, Message, fnv, record
 
-STATES = 300
+STATES = 240
 MODES = ("posix", "journal", "random", "random", "all")
 LOCK = "mansio-index/lock"
 NOISE = bytes((i * 7 + i // 256) % 256 for i in range(65536))
@@ -191,7 +192,7 @@ class Cuts:
                     last_mark = n + 1
                 n += 1
             positions.append(n if step.local else last_mark)
-        return positions
+        return [0] + positions[1:]
 
     def step_at(self, k):
         """The last step that was answered before operation k."""
@@ -288,9 +289,8 @@ def choose_top():
     return tempfile.mkdtemp(prefix="mansio-power-")
 
 
-def run(build, states, seed):
-    subprocess.run(["make", "-s", "tests/power_state"], cwd=build, stdin=subprocess.DEVNULL, check=True)
-    log, steps, known, regions = record(build)
+def run(build, kind, states, seed):
+    log, steps, known, regions = record(build, kind)
     rng = random.Random(seed)
     top = choose_top()
     started = time.monotonic()
@@ -313,7 +313,9 @@ def main():
     states = int(sys.argv[2]) if len(sys.argv) > 2 else STATES
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(os.environ.get("MANSIO_SEED", "1"))
     results = Results()
-    results.run("power cut", run, build, states, seed)
+    subprocess.run(["make", "-s", "tests/power_state"], cwd=build, stdin=subprocess.DEVNULL, check=True)
+    results.run("power cut", run, build, Life, states, seed)
+    results.run("power cut in a first index", run, build, FirstIndex, states // 12, seed)
     return results.finish()
 
 

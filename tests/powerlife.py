@@ -73,15 +73,26 @@ class TracedServer(Server):
 class Life:
     """What the account goes through; self.steps is what was promised when."""
 
-    def __init__(self, server, record):
-        self.server, self.record = server, record
+    def __init__(self, server):
+        self.server = server
         self.world = World()
         self.steps = []
         self.count = 0
         self.texts = {}
         self.traces = [server.trace]
         self.selected = None
+        home = os.path.join(server.mail_dir, "ann")
+        os.mkdir(home, 0o700)
+        self.prepare()
+        user = os.stat(server.mail_dir)
+        for path, names, files in os.walk(home):
+            for name in [path] + [os.path.join(path, x) for x in files]:
+                os.chown(name, user.st_uid, user.st_gid)
+        self.record = powerlog.Recorder(home)
         self.acknowledged("start", local=True)
+
+    def prepare(self):
+        """What is there before, and safe."""
 
     def acknowledged(self, name, local=False):
         self.steps.append(Step(name, copy.deepcopy(self.world), time.time(), local))
@@ -161,6 +172,14 @@ class Life:
         self.record.note(begun, "deliver", base, filed, stored)
         self.world.folders[name].loose.append(self.content(data))
         self.acknowledged("delivery to " + name, local=True)
+
+    def delivered(self, folder=""):
+        """By mansio-deliver."""
+        name = folder or "INBOX"
+        data = self.text(700)
+        self.run_other("mansio-deliver", *(("-m", folder) if folder else ()), "ann", stdin=data.replace(b"\r\n", b"\n"))
+        self.world.folders[name].loose.append(self.content(data))
+        self.acknowledged("mansio-deliver to " + name, local=True)
 
     def look(self):
         """Fetches what was delivered to the selected folder."""
@@ -256,7 +275,11 @@ class Life:
             del f.messages[uid]
         self.acknowledged("QUIT")
 
-    def other(self, name, *words, stdin=b""):
+    def other(self, name, *words):
+        self.run_other(*words)
+        self.acknowledged(name, local=True)
+
+    def run_other(self, *words, stdin=b""):
         """Another program of ours, traced too."""
         output = "%s.%d" % (self.server.trace, len(self.traces))
         self.traces.append(output)
@@ -264,7 +287,6 @@ class Life:
                               list(words[1:]), input=stdin, capture_output=True, timeout=60)
         assert done.returncode == 0, (words, done.stderr)
         time.sleep(0.1)  # strace closes its file after that
-        self.acknowledged(name, local=True)
 
     def live(self):
         self.login()
@@ -284,7 +306,10 @@ class Life:
         self.copy((3, 5), "Work", move=True)
         self.subscribe("Work")
         self.deliver("Work")
+        self.delivered()
+        self.look()
         self.rename("Work", "Job")
+        self.delivered("Job")
         self.select("Job")
         self.look()
         self.store((1,), "+", (), tuple("k%d" % i for i in range(30)))
@@ -325,6 +350,33 @@ class Life:
         return sorted(int(n[4:]) for n in os.listdir(self.server.maildir() + "/mansio-index/db") if n.startswith("log."))
 
 
+class FirstIndex(Life):
+    """A Maildir of more than a thousand messages gets its index: Berkeley DB doesn't log its new pages then."""
+
+    MESSAGES = 1100
+
+    def prepare(self):
+        for part in ("", "cur", "new", "tmp"):
+            os.mkdir(os.path.join(self.server.maildir(), part), 0o700)
+        inbox = self.world.folders["INBOX"] = Folder()
+        for i in range(self.MESSAGES):
+            data = self.text(20)
+            with open(os.path.join(self.server.maildir(), "cur", "17000%05d.M1P1.test:2," % i), "wb") as f:
+                f.write(data.replace(b"\r\n", b"\n"))
+            inbox.loose.append(self.content(data))
+
+    def live(self):
+        self.login()
+        self.select("INBOX")
+        self.world.folders["INBOX"].uidnext = 1
+        self.look()
+        self.append("INBOX")
+        self.store(None, "+", ("\\Seen",), ("alpha",))
+        self.store((1, 2), "+", ("\\Deleted",))
+        self.expunge()
+        self.logout()
+
+
 def numbers(text):
     found = []
     for part in text.split(b","):
@@ -341,7 +393,7 @@ def read_flags():
         FLAGS[name] = int(re.search(r"MSG_%s\b[^0-9]*(0x[0-9a-f]+|\d+)" % name[1:].upper(), text).group(1), 0)
 
 
-def record(build):
+def record(build, kind=Life):
     """One life."""
     read_flags()
     settings = {"imap_min_spare": "1", "imap_max_spare": "1", "pop3_min_spare": "1", "pop3_max_spare": "1",
@@ -350,11 +402,7 @@ def record(build):
     if probe.returncode != 0:
         raise Skip("strace can't trace here")
     with TracedServer(build, settings, users=("ann",)) as server:
-        os.mkdir(os.path.join(server.mail_dir, "ann"), 0o700)
-        user = os.stat(server.mail_dir)
-        os.chown(os.path.join(server.mail_dir, "ann"), user.st_uid, user.st_gid)
-        recorder = powerlog.Recorder(os.path.join(server.mail_dir, "ann"))
-        life = Life(server, recorder)
+        life = kind(server)
         life.live()
         db = os.path.join(server.maildir(), "mansio-index", "db")
         regions = {}
@@ -364,8 +412,8 @@ def record(build):
                     regions[name] = f.read()
         server.stop()
         time.sleep(0.2)
-        log = recorder.read(life.traces)
+        log = life.record.read(life.traces)
         # the replay itself: all operations together are what is there now
-        difference = powerlog.same(log.cut(len(log.ops), "all", random.Random(0)), recorder.root)
+        difference = powerlog.same(log.cut(len(log.ops), "all", random.Random(0)), life.record.root)
         assert not difference, "the log doesn't give the disk: " + difference
         return log, life.steps, life.texts, regions

@@ -69,6 +69,7 @@ class Tree:
         """What is on a disk. Numbers go on where these end (self.next)."""
         tree = cls()
         tree.next = 1
+        known = {}  # files with several names
 
         def fill(number, where):
             for name in sorted(os.listdir(where)):
@@ -76,8 +77,13 @@ class Tree:
                 st = os.lstat(full)
                 if REGION.match(name):
                     continue
-                i, tree.next = tree.next, tree.next + 1
+                i = known.get(st.st_ino, tree.next)
                 tree.dirs[number][name] = i
+                if i != tree.next:
+                    continue
+                tree.next += 1
+                if not stat.S_ISDIR(st.st_mode):
+                    known[st.st_ino] = i
                 if stat.S_ISDIR(st.st_mode):
                     tree.dirs[i] = {}
                     tree.mtimes[i] = st.st_mtime_ns
