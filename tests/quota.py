@@ -311,8 +311,11 @@ class Traced:
             raise Skip("no strace")
 
         def find():
-            found = re.findall(r"mansiod\[(\d+)\]: (?:imap|pop3)\(ann\)\[\w+\]: (login|logged out)", server.log())
-            return found[-1][0] if found and found[-1][1] == "login" else None
+            # the end of the session before may be logged behind the begin of this one
+            begun = re.findall(r"mansiod\[(\d+)\]: \w+\(ann\)\[(\w+)\]: login:", server.log())
+            ended = re.findall(r"\(ann\)\[(\w+)\]: [^:]+: in=", server.log())
+            left = [pid for pid, session in begun if session not in ended]
+            return left[0] if len(left) == 1 else None
         pid = wait_until(find, 10, "the login line")
         command = ["strace", "-o", log, "-p", pid, "-e", "trace=" + inject.split(":")[0]]
         if ":" in inject:

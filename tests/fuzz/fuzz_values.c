@@ -1,12 +1,14 @@
 /*
- * Values of commands and headers: sequence sets, dates, Base64, SASL PLAIN. Checks that a set
- * is sorted and survives being written and read again.
+ * Values of commands, headers and files: sequence sets, dates, Base64, SASL PLAIN, quotas.
+ * Checks that a set is sorted and survives being written and read again, and so does a quota.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
+#include "base/quota_limit.h"
 #include "format/imapdate.h"
 #include "format/sasl.h"
 #include "format/seqset.h"
@@ -52,6 +54,23 @@ base64(const char *s, size_t n)
     buf_free(&again);
 }
 
+static void
+quota(const char *s, size_t n)
+{
+    struct buf text = BUF_INIT(65536);
+    struct quota_limit a, b;
+    char written[QUOTA_LIMIT_SIZE];
+
+    buf_add(&text, s, n < 4096 ? n : 4096);
+    (void)quota_parse_header(buf_str(&text), &a);
+    if (quota_parse(buf_str(&text), &a) == 0) {
+        quota_limit_text(&a, written);
+        if (quota_parse(written, &b) != 0 || a.bytes != b.bytes || a.messages != b.messages)
+            abort();
+    }
+    buf_free(&text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -62,6 +81,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     set(s, size);
     base64(s, size);
+    quota(s, size);
     sasl_plain_parse(s, size, &a, &b, &c);
     imapdate_parse_datetime(s, size, &t);
     imapdate_parse_date(s, size, &day);
