@@ -211,6 +211,8 @@ commit_locked(struct append *ap, struct mailbox **m, uint32_t *first_uid)
         err = scan_sync(*m, 0);
     if (err == 0) /* once more: other sessions weren't kept out until here */
         err = quota_check(ap->a, octets(ap, 0), ap->count);
+    if (err == 0)
+        err = index_room(ap->a->ix);
     if (err == 0 && ap->count > 1) { /* RFC 3502: all or none, also over a crash */
         err = pending_undo(*m);
         ap->noted = err == 0;

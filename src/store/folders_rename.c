@@ -294,6 +294,6 @@ folders_tidy(struct account *a)
     if (account_lock(a) < 0)
         return;
     maildir_remove_leftovers(a->root);
-    (void)folders_heal(a);
+    pending_mend(a);
     account_unlock(a);
 }

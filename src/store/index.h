@@ -54,6 +54,10 @@ void index_distrust(struct index *ix);
    index_lock(): another number than at SELECT means that every view of this account is void. */
 uint64_t index_incarnation(const struct index *ix);
 
+/* ERR_NOSPACE: the disk was full, and the reserve for that case is used up. What is left must
+   do for reading and for removing mail; nothing else may begin. Locked. */
+int index_room(struct index *ix);
+
 /* Writes go into one transaction: begin, changes, commit. `sync`: durable when it returns
    (needed when UIDs were assigned or mail was deleted or a folder changed); else the log is
    written without waiting. On any error the transaction is gone (aborted) and the code is

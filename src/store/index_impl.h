@@ -59,7 +59,7 @@ struct index {
     bool suspect;        /* a record made no sense: recover with a full check next time */
     bool changed;        /* the transaction changed a mailbox */
     bool recovered;      /* at the last index_lock() */
-    bool failed;         /* the last unlock left work to the next recovery */
+    bool failed;         /* under the last lock damaged data was met */
     bool damaged;        /* ix_looks_well() said no: recovery by the log wouldn't do */
     int64_t recovery_ms; /* what the last one took; -1 = nothing was there */
     struct index_control control;

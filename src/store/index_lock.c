@@ -311,10 +311,10 @@ index_unlock(struct index *ix)
     sys_step("index:unlock");
     note = lockfile_note(ix->lock);
     if (kv_failed(ix->kv) || ix->suspect) {
-        if (ix->suspect || kv_suspect(ix->kv))
+        ix->failed = ix->suspect || kv_suspect(ix->kv);
+        if (ix->failed)
             lockfile_set_note(ix->lock, note | NOTE_SUSPECT);
         ix->suspect = false;
-        ix->failed = true;
         kv_forget(&ix->kv);
         lockfile_unlock_dirty(ix->lock);
         return;

@@ -539,18 +539,31 @@ climb(struct index *ix, uint32_t strikes, bool suspect)
     return start_anew(ix);
 }
 
-/* Lays the reserve by, if there's room. */
-static void
+/* Lays the reserve by. 0 if it's there, or ERR_*. */
+static int
 keep_reserve(struct index *ix)
 {
-    int fd =
-        openat(ix->dirfd, INDEX_RESERVE_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = openat(ix->dirfd, INDEX_RESERVE_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                    0600),
+        err = 0;
 
     if (fd < 0)
-        return;
-    if (fallocate(fd, 0, 0, RESERVE_OCTETS) != 0)
+        return errno == EEXIST ? 0 : err_from_errno(errno);
+    if (fallocate(fd, 0, 0, RESERVE_OCTETS) != 0) {
+        err = err_from_errno(errno);
         (void)unlinkat(ix->dirfd, INDEX_RESERVE_FILE, 0);
+    }
     close(fd);
+    return err;
+}
+
+int
+index_room(struct index *ix)
+{
+    int err = exists(ix->dirfd, INDEX_RESERVE_FILE) ? 0 : keep_reserve(ix);
+
+    /* a file system that can't reserve has to do without */
+    return err == ERR_NOSPACE || err == ERR_QUOTA ? err : 0;
 }
 
 /* Gives it up. True if there was one. */
@@ -584,7 +597,7 @@ ix_recover(struct index *ix)
         return err;
     }
     sys_step("index:recovered");
-    keep_reserve(ix);
+    (void)keep_reserve(ix);
     lockfile_new_epoch(ix->lock);
     sys_step("index:epoch");
     return 0;

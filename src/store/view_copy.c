@@ -352,9 +352,10 @@ copy_noted(struct copy *c, const struct seqset *uids)
     bool note = !c->move && several(uids);
     int err = note ? pending_undo(c->to) : 0;
 
-    if (err < 0)
-        return err;
-    err = index_begin(c->v->a->ix);
+    if (err == 0 && !c->move)
+        err = index_room(c->v->a->ix);
+    if (err == 0)
+        err = index_begin(c->v->a->ix);
     if (err == 0)
         err = copy_all(c, uids);
     if (err == 0)

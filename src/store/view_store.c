@@ -239,6 +239,8 @@ store_piece(struct job *j, const struct flag_set *flags)
 
     if (err == 0)
         err = view_load_uids(v);
+    if (err == 0 && (j->op != STORE_ADD || (j->flags & MSG_DELETED) == 0))
+        err = index_room(v->a->ix);
     if (err == 0)
         err = index_begin(v->a->ix);
     if (err < 0)
