@@ -136,19 +136,39 @@ def drop_index(server):
     shutil.rmtree(index_of(server))
 
 
-def of_another_server(server, lists=True):
-    """A Maildir as Dovecot leaves it."""
+def token_of(path):
+    with open(path, "rb") as f:
+        return f.readline().split()[1]
+
+
+def of_another_server(server):
+    """A Maildir as Dovecot leaves it; server.listed is what its lists say: {folder: (uidvalidity, {uid: token})}."""
     drop_index(server)
-    uid = 100
-    for path, names, files in os.walk(server.maildir()):
+    server.listed = {}
+    for path, names, files in list(os.walk(server.maildir())):
         for name in files:
             if name.startswith("mansio-"):
                 os.unlink(os.path.join(path, name))
-        if lists and "cur" in names:
-            lines = ["%d :%s" % (uid + i, base.split(":")[0]) for i, base in enumerate(sorted(os.listdir(os.path.join(path, "cur"))))]
-            uid += 100
-            with open(os.path.join(path, "dovecot-uidlist"), "w") as f:
-                f.write("3 V%d N%d G0123456789abcdef0123456789abcdef\n%s" % (1000 + uid, uid, "".join(x + "\n" for x in lines)))
+        if "cur" not in names:
+            continue
+        n = 100 * (len(server.listed) + 1)
+        cur = os.path.join(path, "cur")
+        uids = {n + 2 * i: name for i, name in enumerate(sorted(os.listdir(cur)))}
+        server.listed[os.path.basename(path)[1:].encode() if path != server.maildir() else b"INBOX"] = (
+            1000 + n, {uid: token_of(os.path.join(cur, name)) for uid, name in uids.items()})
+        write(server, os.path.join(path, "dovecot-uidlist"), "3 V%d N%d G0123456789abcdef0123456789abcdef\n%s" % (
+            1000 + n, n + 50, "".join("%d :%s\n" % (uid, name.split(":")[0]) for uid, name in sorted(uids.items()))))
+        if path.endswith(".Many"):
+            write(server, os.path.join(path, "dovecot-keywords"), "".join("%d %s\n" % (i, k.decode()) for i, k in enumerate(KEYWORDS)))
+        elif path.endswith(".Work"):
+            write(server, os.path.join(path, "dovecot-keywords"), "0 key\n")
+
+
+def write(server, path, text):
+    with open(path, "w") as f:
+        f.write(text)
+    if server.mail_user:
+        shutil.chown(path, server.mail_user)
 
 
 def nothing(change):
@@ -198,5 +218,8 @@ OPERATIONS = [
     Operation("SUBSCRIBE", b"SUBSCRIBE Work", lambda c: c.shown[SUBSCRIBED].update({b"Work": frozenset()})),
     Operation("QUIT", b"QUIT", lambda c: c.remove(b"INBOX", *BASE[:2]), pop3=True, by_files=True),
     Operation("first index", b"SELECT INBOX", nothing, commands=(), prepare=drop_index, fresh=True, quiet=True),
+    Operation("first open", b"SELECT INBOX", nothing, commands=(), prepare=of_another_server, fresh=True, quiet=True),
+    Operation("import", None, nothing, program=("mansioctl", "-c", "CONF", "import", USER), prepare=of_another_server, fresh=True,
+              quiet=True),
     Operation("rebuild", None, nothing, program=("mansioctl", "-c", "CONF", "mailbox", "rebuild", USER), quiet=True),
 ]
