@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/scan_table.h"
 #include "store_test.h"
 
 static struct account *a;
@@ -451,6 +452,51 @@ START_TEST(second_name_left_behind_goes_at_last)
 }
 END_TEST
 
+/* Names of very many files go to a file, and what the table says is the same. */
+START_TEST(table_with_names_in_a_file)
+{
+    struct scan_table t;
+    char name[64];
+    uint32_t at;
+    int i, fd;
+
+    open_inbox(0); /* makes the Maildir */
+    fd = open(store_dir, O_RDONLY | O_DIRECTORY);
+    for (i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "%d.a%d:2,%s", 1000 + i, i, i % 3 ? "S" : "FS");
+        put(name);
+    }
+    scan_table_init(&t);
+    t.in_memory = 1000;
+    ck_assert_int_eq(scan_table_read(&t, fd, false), 0);
+    ck_assert_uint_eq(t.count, 300);
+    ck_assert_uint_gt(t.in_file, 1000);
+    ck_assert_int_eq(files_in(store_dir, "tmp"), 0);
+    for (i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "%d.a%d:2,%s", 1000 + i, i, i % 3 ? "S" : "FS");
+        at = scan_table_find(&t, name, strlen(name) - (i % 3 ? 4 : 5));
+        ck_assert_uint_lt(at, 300);
+        ck_assert_str_eq(scan_table_name(&t, at), name);
+        ck_assert(scan_table_is(&t, at, name));
+        name[strlen(name) - 1] = 'T';
+        ck_assert(!scan_table_is(&t, at, name));
+    }
+    ck_assert_uint_eq(scan_table_find(&t, "1000.a1", 7), SCAN_NONE);
+    /* a second reading begins anew; a name that can't be read back is an error */
+    scan_table_clear(&t);
+    ck_assert_int_eq(scan_table_read(&t, fd, false), 0);
+    ck_assert_uint_eq(t.count, 300);
+    ck_assert(!t.failed);
+    log_hook = ignore_log;
+    ck_assert_int_eq(ftruncate(t.file, 0), 0);
+    ck_assert_str_eq(scan_table_name(&t, 0), "");
+    ck_assert(t.failed);
+    log_hook = NULL;
+    scan_table_free(&t);
+    close(fd);
+}
+END_TEST
+
 /* The index is lost: UIDVALIDITY rises, and what the names and files say is still there. */
 START_TEST(lost_index_is_made_anew)
 {
@@ -882,6 +928,7 @@ main(void)
     tcase_add_loop_test(t, twin_of_a_known_message_takes_nothing, 0, 2);
     tcase_add_test(t, one_file_under_two_names_is_one_message);
     tcase_add_test(t, second_name_left_behind_goes_at_last);
+    tcase_add_test(t, table_with_names_in_a_file);
     tcase_add_test(t, lost_index_is_made_anew);
     tcase_add_test(t, many_files_get_their_dates_when_asked);
     tcase_add_test(t, keywords_of_letters);

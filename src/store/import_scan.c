@@ -51,10 +51,8 @@ scan_import_begin(struct scan *s)
 }
 
 static int
-compare_listed(const void *a, const void *b)
+compare_listed(const struct scan_fresh *x, const struct scan_fresh *y)
 {
-    const struct scan_fresh *x = a, *y = b;
-
     if (x->uid != y->uid) /* 0, none, becomes the greatest */
         return x->uid - 1 < y->uid - 1 ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
@@ -74,13 +72,14 @@ scan_import_order(struct scan *s)
         s->fresh[i].order = (uint32_t)i;
         s->fresh[i].uid = 0;
         if (!has_uids(s) ||
-            !import_find(s->m->import, s->table.names + e->name, e->base_len, &known) ||
+            !import_find(s->m->import, scan_table_name(&s->table, s->fresh[i].entry),
+                         e->base_len, &known) ||
             known.uid < s->m->row.uidnext)
             continue;
         s->fresh[i].uid = known.uid;
         listed++;
     }
-    qsort(s->fresh, s->fresh_count, sizeof *s->fresh, compare_listed);
+    scan_sort(s, compare_listed);
     if ((s->flags & SCAN_LISTED) != 0 && s->fresh_count > listed) {
         s->fresh_count = listed;
         s->again = true;

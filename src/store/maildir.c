@@ -254,9 +254,9 @@ maildir_tmp_create(int fd, char name[MDNAME_MAX + 1], int *file)
     if (err < 0)
         return err;
     snprintf(path, sizeof path, "tmp/%s", name);
-    *file = openat(fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    *file = openat(fd, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*file < 0 && errno == ENOENT && mkdirat(fd, "tmp", 0700) == 0)
-        *file = openat(fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        *file = openat(fd, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*file >= 0)
         return 0;
     log_error("cannot make a file in tmp/: %s", strerror(errno));

@@ -174,7 +174,7 @@ merge_message(void *ctx, const struct index_message *m)
     e = &s->table.items[i];
     e->matched = true;
     if (e->in_new != m->in_new || (e->in_new && (s->flags & SCAN_MOVE) != 0) ||
-        strcmp(scan_table_name(&s->table, i), m->name) != 0)
+        !scan_table_is(&s->table, i, m->name))
         scan_add_known(s, m->uid, i);
     else if (e->in_new)
         s->left_in_new = true;
@@ -319,7 +319,7 @@ merge_in_new(void *ctx, const struct index_message *m)
         return 0;
     }
     s->table.items[i].matched = true;
-    if ((s->flags & SCAN_MOVE) != 0 || strcmp(scan_table_name(&s->table, i), m->name) != 0)
+    if ((s->flags & SCAN_MOVE) != 0 || !scan_table_is(&s->table, i, m->name))
         scan_add_known(s, m->uid, i);
     else
         s->left_in_new = true;

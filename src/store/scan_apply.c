@@ -60,12 +60,18 @@ scan_changed(struct scan *s)
     return scan_finish(s);
 }
 
+static const char *
+name_of(struct scan *s, const struct scan_entry *e)
+{
+    return scan_table_name(&s->table, (uint32_t)(e - s->table.items));
+}
+
 static bool
 look(struct scan *s, const struct scan_entry *e, struct stat *st)
 {
     char path[MAILDIR_PATH_MAX];
 
-    maildir_path(path, e->in_new, s->table.names + e->name);
+    maildir_path(path, e->in_new, name_of(s, e));
     return fstatat(s->m->fd, path, st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
@@ -75,8 +81,12 @@ swap_names(struct scan_entry *a, struct scan_entry *b)
     struct scan_entry old = *a;
 
     a->name = b->name;
+    a->len = b->len;
+    a->info = b->info;
     a->in_new = b->in_new;
     b->name = old.name;
+    b->len = old.len;
+    b->info = old.info;
     b->in_new = old.in_new;
 }
 
@@ -95,13 +105,13 @@ rename_twin(struct scan *s, struct scan_entry *e)
     char from[MAILDIR_PATH_MAX], to[MAILDIR_PATH_MAX], name[MDNAME_MAX + 1];
     struct mdname parsed;
 
-    if (mdname_parse(s->table.names + e->name, &parsed) < 0 ||
+    maildir_path(from, e->in_new, name_of(s, e));
+    if (mdname_parse(from + 4, &parsed) < 0 ||
         mdname_new(parsed.size, parsed.crlf_size, name) < 0)
         return;
     if (parsed.has_info &&
         mdname_build(name, strlen(name), parsed.flags, parsed.keywords, parsed.other, name) < 0)
         return;
-    maildir_path(from, e->in_new, s->table.names + e->name);
     maildir_path(to, e->in_new, name);
     if (maildir_move(s->m->fd, from, s->m->fd, to) == 0)
         log_warn("%s: two files have the name %s: renamed one to %s", s->m->name, from + 4,
@@ -113,7 +123,7 @@ remove_link(struct scan *s, const struct scan_entry *e)
 {
     char path[MAILDIR_PATH_MAX];
 
-    maildir_path(path, e->in_new, s->table.names + e->name);
+    maildir_path(path, e->in_new, name_of(s, e));
     (void)unlinkat(s->m->fd, path, 0);
 }
 
@@ -134,14 +144,14 @@ find_owner(void *ctx, const struct index_message *m)
     struct scan_entry *e;
 
     if (at == SCAN_NONE || t->items[at].owned ||
-        (t->items[at].in_new == m->in_new && strcmp(scan_table_name(t, at), m->name) == 0)) {
+        (t->items[at].in_new == m->in_new && scan_table_is(t, at, m->name))) {
         if (at != SCAN_NONE)
             t->items[at].owned = true;
         return 0;
     }
     for (i = 0; i < o->count && o->left > 0; i++, o->left--) {
         e = &t->items[o->twins[i]];
-        if (e->in_new != m->in_new || strcmp(t->names + e->name, m->name) != 0)
+        if (e->in_new != m->in_new || strcmp(scan_table_name(t, o->twins[i]), m->name) != 0)
             continue;
         swap_names(&t->items[at], e);
         t->items[at].owned = true;
@@ -180,7 +190,7 @@ scan_resolve_twins(struct scan *s)
         if (!e->twin)
             continue;
         s->again = true; /* the directory isn't as we read it */
-        at = scan_table_find(&s->table, s->table.names + e->name, e->base_len);
+        at = scan_table_find(&s->table, name_of(s, e), e->base_len);
         if (at == SCAN_NONE || !look(s, e, &st))
             continue;
         first = &s->table.items[at];
@@ -243,7 +253,7 @@ apply_known(struct scan *s, const struct scan_known *k)
     if (err < 0)
         return err;
     now = old;
-    snprintf(now.name, sizeof now.name, "%s", s->table.names + e->name);
+    snprintf(now.name, sizeof now.name, "%s", name_of(s, e));
     now.in_new = e->in_new;
     if (now.in_new && (s->flags & SCAN_MOVE) != 0) {
         err = move_to_cur(s, now.name);
@@ -308,15 +318,47 @@ delivery_time(const char *name)
 }
 
 static int
-compare_fresh(const void *a, const void *b)
+compare_fresh(const struct scan_fresh *x, const struct scan_fresh *y)
 {
-    const struct scan_fresh *x = a, *y = b;
-
     if (x->when != y->when)
         return x->when < y->when ? -1 : 1;
     if (x->inode != y->inode)
         return x->inode < y->inode ? -1 : 1;
     return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+/* Lets item `at` of a heap with n items sink to its place. */
+static void
+sink(struct scan_fresh *a, size_t at, size_t n, scan_compare *compare)
+{
+    struct scan_fresh item = a[at];
+    size_t child;
+
+    while ((child = 2 * at + 1) < n) {
+        if (child + 1 < n && compare(&a[child], &a[child + 1]) < 0)
+            child++;
+        if (compare(&item, &a[child]) >= 0)
+            break;
+        a[at] = a[child];
+        at = child;
+    }
+    a[at] = item;
+}
+
+void
+scan_sort(struct scan *s, scan_compare *compare)
+{
+    struct scan_fresh *a = s->fresh, first;
+    size_t n = s->fresh_count, i;
+
+    for (i = n / 2; i > 0; i--)
+        sink(a, i - 1, n, compare);
+    for (i = n; i > 1; i--) {
+        first = a[0];
+        a[0] = a[i - 1];
+        a[i - 1] = first;
+        sink(a, 0, i - 1, compare);
+    }
 }
 
 /* When an unknown file was delivered. A look at it is needed only if its name doesn't say that
@@ -358,7 +400,7 @@ collect_fresh(struct scan *s)
             find_time(s, i, &s->fresh[s->fresh_count]))
             s->fresh_count++;
     }
-    qsort(s->fresh, s->fresh_count, sizeof *s->fresh, compare_fresh);
+    scan_sort(s, compare_fresh);
     scan_import_order(s);
 }
 
@@ -400,7 +442,7 @@ apply_fresh(struct scan *s, const struct scan_fresh *f, struct index_message *m)
 
     m->uid = 0;
     m->uidl[0] = '\0';
-    snprintf(m->name, sizeof m->name, "%s", s->table.names + e->name);
+    snprintf(m->name, sizeof m->name, "%s", name_of(s, e));
     if (mdname_parse(m->name, &parsed) < 0 || !find_sizes(s, e, &parsed, m))
         return 0;
     m->in_new = e->in_new;
@@ -433,6 +475,7 @@ scan_apply(struct scan *s)
     size_t i;
     int err = 0;
 
+    scan_table_seal(&s->table);
     memset(&m, 0, sizeof m);
     m.save_date = sys_now();
     collect_fresh(s);
@@ -442,5 +485,5 @@ scan_apply(struct scan *s)
         err = apply_gone(s, s->gone[i]);
     for (i = 0; err == 0 && i < s->fresh_count; i++)
         err = apply_fresh(s, &s->fresh[i], &m);
-    return err;
+    return err == 0 && s->table.failed ? ERR_IO : err;
 }

@@ -51,6 +51,9 @@ void scan_add_known(struct scan *s, uint32_t uid, uint32_t entry);
 /* Entries with the same base name: drops the ones that were just renamed, and gives a real
  * second file a name of its own. */
 int scan_resolve_twins(struct scan *s);
+/* In place, since there may be a million: qsort() takes as much memory again. */
+typedef int scan_compare(const struct scan_fresh *a, const struct scan_fresh *b);
+void scan_sort(struct scan *s, scan_compare *compare);
 /* Writes known, gone and all unmatched entries into the index; leaves a transaction open when
    there's something left to commit. */
 int scan_apply(struct scan *s);

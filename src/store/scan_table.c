@@ -2,7 +2,12 @@
  * Names of a directory, by base name; see scan_table.h.
  *
  * Open addressing with linear probing; the table is kept at most half full. The hash is seeded
- * by chance, so that nobody who chooses file names can make the table slow.
+ * by chance, so that nobody who chooses file names can make the table slow, or two names equal:
+ * 64 bits stand for a base name without a look at it. Of a million names two are taken for one
+ * in one scan of 40 million, and the next scan, with another seed, sees both.
+ *
+ * A scan that finds nothing new doesn't read names back. So they needn't be in memory: a
+ * worker's own memory is bounded, and a million names have 70 MB.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -20,12 +25,16 @@
 #include "store/maildir.h"
 #include "store/scan_table.h"
 
-#define NAMES_MAX UINT32_MAX /* octets of all names: offsets have 32 bits */
+#define NAMES_MAX    UINT32_MAX /* octets of all names: offsets have 32 bits */
+#define NAMES_MEMORY (8 << 20)  /* that many octets of them stay in memory */
+#define BLOCK        65536      /* of the file, written at once */
 
 void
 scan_table_init(struct scan_table *t)
 {
     memset(t, 0, sizeof *t);
+    t->file = -1;
+    t->in_memory = NAMES_MEMORY;
     sys_random(&t->seed, sizeof t->seed);
 }
 
@@ -33,15 +42,20 @@ void
 scan_table_free(struct scan_table *t)
 {
     free(t->names);
+    free(t->one);
     free(t->items);
     free(t->slots);
+    if (t->file >= 0)
+        close(t->file);
     memset(t, 0, sizeof *t);
+    t->file = -1;
 }
 
 void
 scan_table_clear(struct scan_table *t)
 {
     t->names_len = 0;
+    t->in_file = 0;
     t->count = 0;
     t->twins = 0;
     if (t->slots_count > 0)
@@ -49,7 +63,7 @@ scan_table_clear(struct scan_table *t)
 }
 
 /* Eight octets at a time: names are 60 to 100 octets, and there may be a million. */
-static uint32_t
+static uint64_t
 hash_name(uint64_t seed, const char *p, size_t len)
 {
     uint64_t h = seed ^ (len * UINT64_C(0x9e3779b97f4a7c15)), v;
@@ -62,25 +76,66 @@ hash_name(uint64_t seed, const char *p, size_t len)
     v = 0;
     memcpy(&v, p, len);
     h = (h ^ v) * UINT64_C(0xc4ceb9fe1a85ec53);
-    return (uint32_t)(h ^ (h >> 29));
+    return h ^ (h >> 29);
+}
+
+static uint32_t
+hash_info(uint64_t seed, const char *info)
+{
+    return (uint32_t)(hash_name(~seed, info, strlen(info)) >> 16);
 }
 
 const char *
-scan_table_name(const struct scan_table *t, uint32_t i)
+scan_table_name(struct scan_table *t, uint32_t i)
 {
-    return t->names + t->items[i].name;
+    const struct scan_entry *e = &t->items[i];
+    size_t done = 0;
+    ssize_t n = 1;
+
+    if (e->name >= t->in_file)
+        return t->names + (e->name - t->in_file);
+    if (t->one == NULL)
+        t->one = mem_alloc(MDNAME_MAX + 1);
+    while (done < e->len && (n > 0 || (n < 0 && errno == EINTR))) {
+        n = pread(t->file, t->one + done, e->len - done, (off_t)(e->name + done));
+        done += n > 0 ? (size_t)n : 0;
+    }
+    if (done < e->len) {
+        log_error("cannot read a file name back: %s", n < 0 ? strerror(errno) : "cut short");
+        t->failed = true;
+        done = 0;
+    }
+    t->one[done] = '\0';
+    return t->one;
+}
+
+bool
+scan_table_is(const struct scan_table *t, uint32_t i, const char *name)
+{
+    const struct scan_entry *e = &t->items[i];
+
+    return strlen(name) == e->len && hash_info(t->seed, name + e->base_len) == e->info;
+}
+
+void
+scan_table_seal(struct scan_table *t)
+{
+    free(t->slots);
+    t->slots = NULL;
+    t->slots_count = 0;
 }
 
 /* The slot of that base, or the free one where it belongs. */
 static uint32_t
-probe(const struct scan_table *t, uint32_t hash, const char *base, size_t len)
+probe(const struct scan_table *t, uint64_t hash, size_t len)
 {
-    uint32_t mask = t->slots_count - 1, at = hash & mask;
+    uint32_t mask = t->slots_count - 1, at = (uint32_t)hash & mask;
     const struct scan_entry *e;
 
     for (; t->slots[at] != 0; at = (at + 1) & mask) {
         e = &t->items[t->slots[at] - 1];
-        if (e->hash == hash && e->base_len == len && memcmp(t->names + e->name, base, len) == 0)
+        if (e->hash[0] == (uint32_t)hash && e->hash[1] == (uint32_t)(hash >> 32) &&
+            e->base_len == len)
             break;
     }
     return at;
@@ -92,7 +147,7 @@ scan_table_find(const struct scan_table *t, const char *base, size_t base_len)
     if (t->slots_count == 0)
         return SCAN_NONE;
     /* a free slot holds 0, and 0 - 1 is SCAN_NONE */
-    return t->slots[probe(t, hash_name(t->seed, base, base_len), base, base_len)] - 1;
+    return t->slots[probe(t, hash_name(t->seed, base, base_len), base_len)] - 1;
 }
 
 static void
@@ -106,10 +161,60 @@ grow_slots(struct scan_table *t)
     for (i = 0; i < t->count; i++) {
         if (t->items[i].twin)
             continue;
-        for (at = t->items[i].hash & (count - 1); t->slots[at] != 0;
+        for (at = t->items[i].hash[0] & (count - 1); t->slots[at] != 0;
              at = (at + 1) & (count - 1))
             continue;
         t->slots[at] = i + 1;
+    }
+}
+
+/* Moves the names from memory to the file. */
+static bool
+spill(struct scan_table *t)
+{
+    size_t done = 0;
+    ssize_t n;
+
+    while (done < t->names_len) {
+        n = pwrite(t->file, t->names + done, t->names_len - done, (off_t)(t->in_file + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false; /* a full disk: they stay where they are */
+        done += (size_t)n;
+    }
+    t->in_file += t->names_len;
+    t->names_len = 0;
+    return true;
+}
+
+/* A file that nobody sees, in the folder `fd`; it's gone when it's closed. -1: none. */
+static int
+make_file(int fd)
+{
+    char name[MDNAME_MAX + 1];
+    int file = openat(fd, "tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (file < 0 && maildir_tmp_create(fd, name, &file) == 0) /* one without O_TMPFILE */
+        maildir_tmp_remove(fd, name);
+    return file;
+}
+
+/* Keeps the names in memory few. */
+static void
+bound_names(struct scan_table *t, int fd)
+{
+    size_t most = t->in_file > 0 && t->in_memory > BLOCK ? BLOCK : t->in_memory;
+
+    if (t->names_len < most || t->no_file)
+        return;
+    if (t->file < 0)
+        t->file = make_file(fd);
+    t->no_file = t->file < 0 || !spill(t);
+    if (!t->no_file && t->names_cap > 2 * BLOCK) {
+        free(t->names);
+        t->names = NULL;
+        t->names_cap = 0;
     }
 }
 
@@ -118,9 +223,10 @@ scan_table_add(struct scan_table *t, const char *name, bool in_new)
 {
     size_t len = strlen(name), base_len = maildir_base_len(name);
     struct scan_entry *e;
+    uint64_t hash;
     uint32_t at;
 
-    if (t->count == UINT32_MAX / 4 || t->names_len + len + 1 > NAMES_MAX)
+    if (t->count == UINT32_MAX / 4 || t->in_file + t->names_len + len + 1 > NAMES_MAX)
         return;
     if ((t->count + 1) > t->slots_count / 2)
         grow_slots(t);
@@ -134,12 +240,16 @@ scan_table_add(struct scan_table *t, const char *name, bool in_new)
     }
     e = &t->items[t->count];
     memset(e, 0, sizeof *e);
-    e->name = (uint32_t)t->names_len;
+    e->name = (uint32_t)(t->in_file + t->names_len);
     e->base_len = (uint8_t)base_len;
+    e->len = (uint8_t)len;
     e->in_new = in_new;
     memcpy(t->names + t->names_len, name, len + 1);
-    e->hash = hash_name(t->seed, name, base_len);
-    at = probe(t, e->hash, name, base_len);
+    hash = hash_name(t->seed, name, base_len);
+    e->hash[0] = (uint32_t)hash;
+    e->hash[1] = (uint32_t)(hash >> 32);
+    e->info = hash_info(t->seed, name + base_len);
+    at = probe(t, hash, base_len);
     if (t->slots[at] != 0) {
         e->twin = true;
         t->twins++;
@@ -186,8 +296,11 @@ scan_table_read(struct scan_table *t, int fd, bool in_new)
     }
     errno = 0;
     while ((e = readdir(d)) != NULL) {
-        if (is_candidate(dir, e))
+        if (is_candidate(dir, e)) {
             scan_table_add(t, e->d_name, in_new);
+            bound_names(t, fd);
+        }
+        errno = 0;
     }
     if (errno != 0) {
         log_error("cannot read %s/: %s", in_new ? "new" : "cur", strerror(errno));

@@ -1,7 +1,7 @@
 /*
- * The names found in a folder's directories during one scan, to be looked up by base name: an
- * arena of octets, 12 octets an entry, and a hash over them. A million names fit in about
- * 100 MB, with a handful of allocations.
+ * The names found in a folder's directories during one scan, to be looked up by base name: 20
+ * octets an entry, a hash over them, and the names. Those of more than some 100,000 files go to
+ * an unlinked file in tmp/, so that a scan of a million takes 30 MB of memory.
  */
 #ifndef STORE_SCAN_TABLE_H
 #define STORE_SCAN_TABLE_H
@@ -13,18 +13,26 @@
 #define SCAN_NONE UINT32_MAX
 
 struct scan_entry {
-    uint32_t name; /* offset of the name, which ends with NUL */
-    uint32_t hash;
+    uint32_t name;    /* offset of the name, which ends with NUL */
+    uint32_t hash[2]; /* of the base name: it stands for it, 64 bits with a seed by chance */
+    uint32_t info;    /* hash of what follows it */
     uint8_t base_len;
-    bool in_new;  /* found in new/ */
-    bool matched; /* the index knows this message */
-    bool owned;   /* the index has just this name (looked at only among twins) */
-    bool twin;    /* another entry has the same base name */
+    uint8_t len;
+    bool in_new : 1;  /* found in new/ */
+    bool matched : 1; /* the index knows this message */
+    bool owned : 1;   /* the index has just this name (looked at only among twins) */
+    bool twin : 1;    /* another entry has the same base name */
 };
 
 struct scan_table {
-    char *names;
+    char *names; /* those that aren't in the file */
     size_t names_len, names_cap;
+    uint64_t in_file; /* octets of names in the file */
+    int file;         /* -1 = none */
+    size_t in_memory; /* octets of names that may stay there */
+    bool no_file;     /* there can't be one: they stay in memory */
+    bool failed;      /* a name couldn't be read back */
+    char *one;        /* the name that was asked for last */
     struct scan_entry *items;
     uint32_t count, cap;
     uint32_t *slots; /* index + 1 of an entry, 0 = free */
@@ -41,8 +49,12 @@ void scan_table_clear(struct scan_table *t);
 void scan_table_add(struct scan_table *t, const char *name, bool in_new);
 /* The index of the entry with that base name, or SCAN_NONE. */
 uint32_t scan_table_find(const struct scan_table *t, const char *base, size_t base_len);
-/* Valid until the next addition. */
-const char *scan_table_name(const struct scan_table *t, uint32_t i);
+/* Valid until the next call. "" if it couldn't be read back: then t->failed is set. */
+const char *scan_table_name(struct scan_table *t, uint32_t i);
+/* Has entry i, which was found by the base of this name, just this name? */
+bool scan_table_is(const struct scan_table *t, uint32_t i, const char *name);
+/* Nothing more will be looked up: gives back the memory for that. */
+void scan_table_seal(struct scan_table *t);
 
 /* Reads cur/ or new/ of the folder `fd`: regular files with names that can be messages. 0 or
  * ERR_*. */
