@@ -430,6 +430,8 @@ view_copy(struct view *v, const struct seqset *uids, const char *to, bool move,
     seqset_clear(dst);
     if (move && (v->flags & VIEW_READONLY) != 0)
         return ERR_READONLY;
+    if (!move) /* if a count is due, it's made here, without the lock */
+        (void)quota_check(v->a, 0, 0);
     err = copy_locked(&c, uids, to, uidvalidity);
     *some_gone = err == 0 && c.some_gone;
     return err;
