@@ -31,6 +31,7 @@ from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, write  # noqa: E402
 PRIVATE_LIMIT_KB = 64 * 1024
 DOVECOT_MOST = 100000
 PATIENCE_S = 10
+TOUCHED = "NOOP after another program's change"
 FLAT = ("STATUS", "warm SELECT", "FETCH one FLAGS", "FETCH one by number", "FETCH one body", "STORE one", "APPEND",
         "NOOP after APPEND", "COPY one", "EXPUNGE one", "NOOP")  # what need not grow
 WORDS = "the letter of march came late because road to harbour was closed and nobody knew which boat carried it".split()
@@ -154,8 +155,8 @@ class Meter:
         return times
 
 
-def measure(server, size, times):
-    """All operations on a mailbox of that size."""
+def measure(server, size, times, watch=None):
+    """All operations on a mailbox of that size. watch: a list for the memory of the first look."""
     meter = Meter(server)
     target = os.path.join(server.mail, "bench")
     shutil.rmtree(target, ignore_errors=True)
@@ -163,7 +164,14 @@ def measure(server, size, times):
     server.own(target)
     make_maildir(server.maildir("bench"), size)
     first = Client(server)
+    sampler = Sampler(worker_of(server)) if watch is not None else None
+    if sampler:
+        sampler.doing = "first SELECT"
+        sampler.start()
     meter.run("first SELECT", 1, lambda n: first.ask("SELECT INBOX"))
+    if sampler:
+        sampler.stop.set()
+        watch.append(sampler.row(meter.table["first SELECT"]["wall"] / 1e6, 0, 0))
     first.ask("CREATE other")
     time.sleep(2.5)  # times of directories younger than a second are looked at again
     first.ask("SELECT INBOX")
@@ -229,6 +237,15 @@ class Sampler(threading.Thread):
         old = self.most.get(self.doing, (0, 0, 0))
         self.most[self.doing] = tuple(map(max, got, old))
 
+    def row(self, seconds, octets, lines):
+        """What was seen during the command, printed too."""
+        self.sample()
+        private, shared, rss = self.most[self.doing]
+        print("%-52s %8.2f s %9d lines %11d octets  private %6d KB  shared %6d KB" %
+              (self.doing, seconds, lines, octets, private, shared), flush=True)
+        return {"command": self.doing, "seconds": seconds, "lines": lines, "octets": octets, "private_kb": private,
+                "shared_kb": shared, "rss_kb": rss}
+
 
 def worker_of(server):
     """The process that serves the only session."""
@@ -260,17 +277,14 @@ def memory(server, size):
             ("STORE every second of 10 %", "UID STORE %s +FLAGS.SILENT (\\Deleted)" %
              ",".join(str(n) for n in range(1, min(size // 10, 16000), 2))),
             ("EXPUNGE", "EXPUNGE"), ("STORE 5 %, with answers", "STORE 1:%d +FLAGS (\\Deleted)" % most), ("EXPUNGE 5 %", "EXPUNGE"),
-            ("COPY 1 %", "UID COPY %d:%d other" % (size - size // 100, size)), ("NOOP", "NOOP"), ("CLOSE", "CLOSE")):
+            ("COPY 1 %", "UID COPY %d:%d other" % (size - size // 100, size)), ("NOOP", "NOOP"),
+            (TOUCHED, "NOOP"), ("CLOSE", "CLOSE")):
         sampler.doing = name
         started = time.monotonic()
+        if name == TOUCHED:
+            os.utime(os.path.join(server.maildir("bench"), "cur"))
         octets, lines = c.ask(command, keep=False)
-        seconds = time.monotonic() - started
-        sampler.sample()
-        private, shared, rss = sampler.most[name]
-        table.append({"command": name, "seconds": seconds, "lines": lines, "octets": octets, "private_kb": private,
-                      "shared_kb": shared, "rss_kb": rss})
-        print("%-52s %8.2f s %9d lines %11d octets  private %6d KB  shared %6d KB" %
-              (name, seconds, lines, octets, private, shared), flush=True)
+        table.append(sampler.row(time.monotonic() - started, octets, lines))
     sampler.stop.set()
     c.close()
     return table
@@ -340,11 +354,12 @@ def main():
         for size in sizes:
             for server in servers:
                 if server.name != "dovecot" or size <= DOVECOT_MOST:
-                    results.setdefault(server.name, {})[size] = measure(server, size, options.times)
+                    watch = table if options.memory and size == sizes[-1] and server is servers[0] else None
+                    results.setdefault(server.name, {})[size] = measure(server, size, options.times, watch)
             show(results, sizes)
         if options.memory:
             print("\none session and %d messages" % sizes[-1])
-            table = memory(servers[0], sizes[-1])
+            table += memory(servers[0], sizes[-1])
     finally:
         for server in servers:
             server.close()

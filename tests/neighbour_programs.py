@@ -12,8 +12,9 @@ import shutil
 import time
 
 FOLDERS = ("INBOX", "A", "B", "C")
-LETTERS = "RF"  # of neighbour 0, of neighbour 1
-FULL = 100      # messages of a folder from which on more is removed than delivered
+LETTERS = "RFP"  # of neighbour 0, of neighbour 1, of neighbour_fast
+FULL = {"B": 700}  # messages of a folder from which on more is removed than delivered; others 100. B is so large that
+                   # readdir() takes several calls, between which files can be renamed
 
 
 def directory(maildir, folder):
@@ -67,7 +68,7 @@ class Neighbour:
         folder = rng.choice(FOLDERS)
         names = self.names(folder, "cur")
         kind = rng.random()
-        if len(names) > FULL and kind < 0.3:
+        if len(names) > FULL.get(folder, 100) and kind < 0.3:
             kind = 0.93
         if kind < 0.12:
             self.deliver(folder)
@@ -172,6 +173,8 @@ class Neighbour:
         by_link = self.rng.random() < 0.5
         if by_link or self.rng.random() < 0.3:
             base = self.new_base()
+        else:
+            self.log.append(("moved", base))
         to = self.path(target, "cur", join(base, letters, rest))
         if not by_link:
             os.rename(path, to)
@@ -194,7 +197,7 @@ class Neighbour:
 
     def remove(self, folder, names):
         name, path = self.choose(folder, names)
-        if name is None or (len(names) < FULL and self.rng.random() < 0.5):
+        if name is None or (len(names) < FULL.get(folder, 100) and self.rng.random() < 0.5):
             return
         self.log.append(("doom", self.ident(path)))
         os.unlink(path)

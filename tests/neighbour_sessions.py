@@ -155,7 +155,7 @@ class Session(Client):
         if not self.uids:
             return self.ok("NOOP")
         missing = [n for n, u in enumerate(self.uids, 1) if u is None or (self.uidvalidity, u) not in self.model.ident]
-        which = ",".join(str(n) for n in missing[:30]) or self.some()
+        which = ",".join(str(n) for n in missing[:200]) or self.some()
         return self.ok("FETCH %s (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-ID)])" % which, expunge=False)
 
     def read(self):
@@ -212,7 +212,7 @@ class Session(Client):
         return ours, theirs
 
     def copy(self):
-        uids = self.known(self.rng.choice((1, 1, 3))) if len(self.uids) < 150 else []
+        uids = self.known(self.rng.choice((1, 1, 3))) if len(self.uids) < 150 or self.folder == "B" else []
         if uids and self.folder in FOLDERS:
             answer = self.ok("UID COPY %s %s" % (",".join(map(str, uids)), self.rng.choice(FOLDERS)))
             for uid in self.copied(answer, uids)[0]:

@@ -30,11 +30,12 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 from harness import Server  # noqa: E402
-from neighbour_programs import FOLDERS, LETTERS, Neighbour, directory, split  # noqa: E402
+from neighbour_programs import FOLDERS, FULL, LETTERS, Neighbour, directory, split, text  # noqa: E402
 from neighbour_sessions import X_ID, Model, Pop3, Session, wire  # noqa: E402
 
 SESSIONS = 10
 NEIGHBOURS = 2
+PROGRAMS = ("tests/index_dump", "tests/neighbour_fast")
 AUDIT_SECONDS = 6.2
 SYSTEM = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted", "P": "$Forwarded"}
 BITS = "SRFTDP"  # of the index's flags, from the lowest
@@ -80,6 +81,33 @@ def serve(number, maildir, seed, user, pipe):
     Neighbour(maildir, number, seed).serve(pipe)
 
 
+class Fast:
+    """The program that renames without end (tests/neighbour_fast.c)."""
+
+    def __init__(self, server):
+        parts = [os.path.join(directory(server.maildir(), folder), "cur") for folder in FOLDERS]
+        self.process = subprocess.Popen([os.path.join(server.build, "tests", "neighbour_fast"), LETTERS[2], *parts],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
+                                        **as_user(server.mail_user))
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def log(self):
+        """Base names with its letter set or not."""
+        self.tell("pause")
+        found = {}
+        for line in iter(self.process.stdout.readline, ".\n"):
+            assert line, "neighbour_fast ended"
+            found[line[2:-1]] = line[0] == "1"
+        return found
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
 class Run:
     def __init__(self, server, seed):
         self.server, self.seed = server, seed
@@ -87,8 +115,10 @@ class Run:
         self.model = Model()
         self.last = None        # the dump of the last pause
         self.flags = {}         # (base, letter) -> set, by a neighbour since then
+        self.moved = set()      # base names that went to another folder since then, and may be back
         self.sessions, self.pipes, self.programs = [], [], []
         self.pauses = 0
+        self.fast = None
 
     def begin(self):
         first = self.server.imap()
@@ -97,6 +127,9 @@ class Run:
         # in C the sessions' keywords get no letter: those are all taken
         first.append("C", "(%s)" % " ".join("word%d" % n for n in range(26)), None, wire("first"))
         self.model.create("first")
+        for n in range(FULL["B"] - 100):
+            self.server.deliver(text("big.%d" % n), folder="B")
+            self.model.create("big.%d" % n)
         first.logout()
         self.sessions = [Session(self.server, n, self.seed, self.model) for n in range(SESSIONS)]
         self.pop3 = Pop3(self.server, self.seed, self.model)
@@ -107,6 +140,7 @@ class Run:
             program.start()
             self.pipes.append(ours)
             self.programs.append(program)
+        self.fast = Fast(self.server)
 
     def end(self):
         for pipe in self.pipes:
@@ -116,6 +150,8 @@ class Run:
             program.kill()
         for session in self.sessions:
             session.close()
+        if self.fast is not None:
+            self.fast.end()
 
     def work(self, seconds):
         """Everybody at once, for that long; then the neighbours' logs go into the model."""
@@ -131,6 +167,7 @@ class Run:
         threads = [threading.Thread(target=worker, args=(c,)) for c in [*self.sessions, self.pop3]]
         for pipe in self.pipes:
             pipe.send("go")
+        self.fast.tell("go %d" % self.rng.randrange(1 << 30))
         for thread in threads:
             thread.start()
         until.wait(seconds)
@@ -140,13 +177,18 @@ class Run:
         for pipe in self.pipes:
             pipe.send("pause")
         logs = [pipe.recv() for pipe in self.pipes]
+        fast = self.fast.log()
         assert not faults, faults[0]
+        self.flags.update({(base, LETTERS[2]): on for base, on in fast.items()})
+        self.model.actions["neighbour fast"] += len(fast)
         for log in logs:
             for what, *rest in log:
                 if what == "made" and not rest[0].startswith("x"):
                     self.model.create(rest[0])
                 elif what == "doom":
                     self.model.doomed.add(rest[0])
+                elif what == "moved":
+                    self.moved.add(rest[0])
                 elif what == "flag":
                     self.flags[(rest[0], rest[1])] = rest[2]
                 self.model.actions["neighbour " + what] += 1
@@ -171,8 +213,8 @@ class Run:
         fresh.logout()
         done = self.server.ctl("mailbox", "check", "ann")  # rows of folders that went away are tidied up later
         named = [line for line in done.stdout.splitlines() if "has no directory" not in line and "repairs" not in line]
-        assert not named, named
-        self.last, self.flags = dump, {}
+        assert done.returncode == 0 or not named, named
+        self.last, self.flags, self.moved = dump, {}, set()
 
     def on_disk(self):
         names = sorted(os.listdir(self.server.maildir()))
@@ -272,14 +314,18 @@ class Run:
                 assert got == want, "%s: the file %s says %s, the index %s" % (name, key[1], want, got)
 
     def compare_last(self, dump):
-        """Nothing of an index goes back."""
+        """Nothing of an index goes back, and a file that stayed where it was is the same message."""
         before = {f["uidvalidity"]: f for f in self.last.folders.values()} if self.last else {}
         for name, now in dump.folders.items():
             old = before.get(now["uidvalidity"])
             if old is None:
                 continue
             assert now["uidnext"] >= old["uidnext"] and now["highest"] >= old["highest"], "%s went back" % name
+            uid_of = {split(row["name"])[0]: uid for uid, row in old["uids"].items()}
             for uid, row in now["uids"].items():
+                base = split(row["name"])[0]
+                assert base in self.moved or uid_of.get(base, uid) == uid, "%s: %s was UID %d and is %d" % (
+                    name, base, uid_of[base], uid)
                 was = old["uids"].get(uid)
                 if was is None:
                     assert uid >= old["uidnext"], "%s: UID %d came back" % (name, uid)
@@ -331,15 +377,15 @@ def faults_of(log):
 
 
 def neighbours(build, seconds, seed):
-    if not os.path.exists(os.path.join(build, "tests", "index_dump")):
-        subprocess.run(["make", "-s", "tests/index_dump"], cwd=build, check=True)
+    if not all(os.path.exists(os.path.join(build, program)) for program in PROGRAMS):
+        subprocess.run(["make", "-s", *PROGRAMS], cwd=build, check=True)
     with Server(build, {"max_connections_per_user": "0", "auto_folders": ""}) as server:
         run = Run(server, seed)
         try:
             run.begin()
             end = time.monotonic() + seconds
             while time.monotonic() < end:
-                run.work(min(run.rng.uniform(2, 8), max(1, end - time.monotonic())))
+                run.work(min(run.rng.uniform(1, 6), max(1, end - time.monotonic())))
                 run.pause(run.rng.random() < 0.4 or time.monotonic() >= end)
             faults = faults_of(server.log())
             assert not faults, "\n".join(faults[:10])
