@@ -447,6 +447,48 @@ START_TEST(rename_survives_a_crash_at_each_step)
 END_TEST
 
 static void
+work_rename_inbox(struct account *mine)
+{
+    if (folder_rename(mine, "INBOX", "Kept") != 0)
+        _exit(2);
+}
+
+static void
+work_list(struct account *mine)
+{
+    if (!folder_exists(mine, "INBOX") || mailbox_check(mine, NULL, NULL, NULL) < 0)
+        _exit(2);
+}
+
+/* All of INBOX is in one place, also when the next opener, who finishes it, dies at it. */
+START_TEST(rename_of_inbox_survives_a_crash_at_each_step)
+{
+    bool crashed = true;
+    int k, old_names = 0;
+
+    for (k = 1; crashed && k < 100; k++) {
+        while (messages_in("INBOX") < 3)
+            store_append(a, "INBOX", "x\r\n", 0, NULL);
+        crashed = crashed_at(k, work_rename_inbox);
+        (void)crashed_at(1 + k * 5 % 23, work_list);
+        if (!folder_exists(a, "Kept")) {
+            ck_assert(crashed);
+            ck_assert_uint_eq(messages_in("INBOX"), 3);
+            old_names++;
+        } else {
+            ck_assert_uint_eq(messages_in("INBOX"), 0);
+            ck_assert_uint_eq(messages_in("Kept"), 3);
+            ck_assert_int_eq(folder_delete(a, "Kept"), 0);
+        }
+        ck_assert(!on_disk("mansio-pending"));
+        ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+    }
+    ck_assert(!crashed);
+    ck_assert_int_gt(old_names, 0);
+}
+END_TEST
+
+static void
 work_create(struct account *mine)
 {
     if (folder_create(mine, "New", SPECIAL_JUNK) != 0)
@@ -483,6 +525,9 @@ START_TEST(create_and_delete_survive_a_crash_at_each_step)
         store_append(a, "New", "x\r\n", 0, NULL);
         last = uidvalidity_of("New");
         crashed = crashed_at(k, work_delete);
+        (void)uidvalidity_of("INBOX");
+        ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL),
+                         0); /* no row without a directory */
         if (folder_exists(a, "New")) {
             ck_assert_uint_eq(uidvalidity_of("New"), last);
             ck_assert_uint_eq(messages_in("New"), 1);
@@ -518,6 +563,7 @@ main(void)
     tcase_add_test(t, folder_of_another_program);
     tcase_add_test(t, moved_and_copied_directories);
     tcase_add_test(t, rename_survives_a_crash_at_each_step);
+    tcase_add_test(t, rename_of_inbox_survives_a_crash_at_each_step);
     tcase_add_test(t, create_and_delete_survive_a_crash_at_each_step);
     suite_add_tcase(s, t);
     r = srunner_create(s);

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -595,6 +596,197 @@ START_TEST(scan_survives_a_crash_at_each_step)
 }
 END_TEST
 
+static bool
+exists_in_root(const char *name)
+{
+    char path[600];
+
+    snprintf(path, sizeof path, "%s/%s", store_dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void
+work_multiappend(struct account *mine)
+{
+    struct flag_set set = {.flags = 0};
+    uint32_t uidvalidity, uid;
+    struct append *ap;
+    int i;
+
+    if (append_begin(mine, "INBOX", &ap) != 0)
+        _exit(2);
+    for (i = 0; i < 3; i++) {
+        if (append_add(ap, text_source("new\r\n", 5), &set, 77) != 0)
+            _exit(2);
+    }
+    if (append_commit(&ap, &uidvalidity, &uid) != 0)
+        _exit(2);
+}
+
+/* RFC 3502: all or none; also when whoever takes them back dies, at each of its steps. */
+START_TEST(multiappend_is_all_or_none_at_each_step)
+{
+    struct mailbox_status st;
+    uint32_t before, uidnext;
+    bool crashed = true;
+    int k;
+
+    store_append(a, "INBOX", "old\r\n", 0, NULL);
+    for (k = 1; crashed && k < 100; k++) {
+        ck_assert_int_eq(mailbox_status(a, "INBOX", false, &st), 0);
+        before = st.messages;
+        uidnext = st.uidnext;
+        crashed = crashed_at(k, work_multiappend);
+        (void)crashed_at(1 + k * 5 % 23, work_select);
+        ck_assert_int_eq(mailbox_status(a, "INBOX", false, &st), 0);
+        ck_assert_msg(st.messages == before + 3 || (crashed && st.messages == before),
+                      "step %d: %u messages, %u before", k, st.messages, before);
+        ck_assert_uint_ge(st.uidnext, uidnext + (st.messages - before));
+        ck_assert_uint_eq(st.messages, (unsigned)files_in(store_dir, "cur"));
+        ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+        ck_assert(!exists_in_root("mansio-undo"));
+    }
+    ck_assert(!crashed);
+}
+END_TEST
+
+/* RFC 3501 6.4.7: a COPY that isn't answered leaves the target as it was, or with all of it. */
+START_TEST(copy_is_all_or_none_at_each_step)
+{
+    bool crashed = true;
+    uint32_t before, now;
+    int k, i;
+
+    ck_assert_int_eq(folder_create(a, "To", 0), 0);
+    for (i = 0; i < 3; i++)
+        store_append(a, "INBOX", "old\r\n", 0, NULL);
+    for (k = 1; crashed && k < 100; k++) {
+        before = count_in("To");
+        crashed = crashed_at(k, work_copy);
+        (void)crashed_at(1 + k * 5 % 23, work_select);
+        now = count_in("To");
+        ck_assert_msg(now == before + 3 || (crashed && now == before), "step %d: %u, %u", k,
+                      now, before);
+        ck_assert(!exists_in_root("mansio-undo"));
+    }
+    ck_assert(!crashed);
+}
+END_TEST
+
+/* A note that is older than what it speaks of takes nothing back. */
+START_TEST(stale_undo_removes_nothing)
+{
+    struct mailbox_status st;
+    char text[400], mark[MDNAME_MARK_SIZE];
+
+    mdname_mark(mark);
+    store_append(a, "INBOX", "one\r\n", 0, NULL);
+    store_append(a, "INBOX", "two\r\n", 0, NULL);
+    ck_assert_int_eq(mailbox_status(a, "INBOX", false, &st), 0);
+    /* as of before both, whose UIDs were committed */
+    snprintf(text, sizeof text, "undo\t1\t%u\t1\t%s\n", st.uidvalidity, mark);
+    neighbour_put(store_dir, ".", "mansio-undo", text);
+    (void)crashed_at(3, work_select);
+    ck_assert_uint_eq(count_in("INBOX"), 2);
+    /* even if no UID had been given since: a row knows them */
+    snprintf(text, sizeof text, "undo\t1\t%u\t%u\t%s\n", st.uidvalidity, st.uidnext, mark);
+    neighbour_put(store_dir, ".", "mansio-undo", text);
+    (void)crashed_at(3, work_select);
+    ck_assert_uint_eq(count_in("INBOX"), 2);
+    ck_assert_int_eq(files_in(store_dir, "cur"), 2);
+}
+END_TEST
+
+static int64_t shown_time;
+
+static int64_t
+shown_clock(void)
+{
+    return shown_time;
+}
+
+/* The clock goes back by a year: UIDs, mod-sequences and UIDVALIDITY still grow, in order. */
+START_TEST(clock_set_back)
+{
+    struct mailbox_status before, after, first, second;
+    struct index_message m;
+    struct view *v;
+    uint32_t uid;
+
+    sys_hooks.now = shown_clock;
+    shown_time = (int64_t)time(NULL);
+    ck_assert_int_eq(folder_create(a, "Old", 0), 0);
+    ck_assert_int_eq(mailbox_status(a, "Old", false, &first), 0);
+    uid = store_append(a, "INBOX", "today\r\n", 0, NULL);
+    ck_assert_int_eq(mailbox_status(a, "INBOX", false, &before), 0);
+    shown_time -= 365 * 86400;
+    account_close(&a);
+    a = store_open();
+    ck_assert_uint_gt(store_append(a, "INBOX", "a year ago\r\n", 0, NULL), uid);
+    neighbour_deliver(store_dir, "delivered");
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_uint_eq(view_info(v)->exists, 3);
+    ck_assert_uint_eq(view_uid(v, 3), uid + 2);
+    ck_assert_int_eq(store_flags(v, "1:3", STORE_ADD, MSG_FLAGGED), 0);
+    m = message_row(v, uid);
+    ck_assert_uint_gt(m.modseq, before.highestmodseq);
+    view_close(&v);
+    ck_assert_int_eq(mailbox_status(a, "INBOX", false, &after), 0);
+    ck_assert_uint_gt(after.highestmodseq, before.highestmodseq);
+    ck_assert_uint_eq(after.uidvalidity, before.uidvalidity);
+    ck_assert_int_eq(folder_delete(a, "Old"), 0);
+    ck_assert_int_eq(folder_create(a, "Old", 0), 0);
+    ck_assert_int_eq(mailbox_status(a, "Old", false, &second), 0);
+    ck_assert_uint_gt(second.uidvalidity, first.uidvalidity);
+    ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+    sys_hooks.now = NULL;
+}
+END_TEST
+
+/* A Maildir that can't be written to, with its index elsewhere: reading works, the rest says
+   what's wrong. */
+START_TEST(read_only_maildir)
+{
+    static const char *const parts[] = {".", "cur", "new", "tmp"};
+    char path[600], index[300];
+    struct view *v;
+    size_t i, len;
+    char *text;
+    int err;
+
+    account_close(&a);
+    store_teardown();
+    if (geteuid() == 0)
+        ck_assert_int_eq(seteuid(65534), 0); /* root may write anywhere */
+    store_setup();
+    a = store_open();
+    store_append(a, "INBOX", "text\r\n", 0, NULL);
+    account_close(&a);
+    snprintf(index, sizeof index, "%s-index", store_dir);
+    free(store_conf()->index_dir);
+    store_conf()->index_dir = mem_strdup(index);
+    for (i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", store_dir, parts[i]);
+        ck_assert_int_eq(chmod(path, 0500), 0);
+    }
+    log_hook = ignore_log;
+    a = store_open();
+    err = view_open(a, "INBOX", 0, &v);
+    ck_assert_int_eq(err, 0);
+    text = message_text(v, 1, &len);
+    ck_assert_str_eq(text, "text\r\n");
+    free(text);
+    ck_assert_int_eq(store_flags(v, "1", STORE_ADD, MSG_FLAGGED), ERR_PERM);
+    view_close(&v);
+    ck_assert_int_eq(folder_create(a, "New", 0), ERR_PERM);
+    ck_assert_int_eq(folder_subscribe(a, "New", true), ERR_PERM);
+    for (i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", store_dir, parts[i]);
+        ck_assert_int_eq(chmod(path, 0700), 0);
+    }
+}
+END_TEST
+
 int
 main(void)
 {
@@ -619,6 +811,11 @@ main(void)
     tcase_add_test(t, move_survives_a_crash_at_each_step);
     tcase_add_test(t, copy_survives_a_crash_at_each_step);
     tcase_add_test(t, scan_survives_a_crash_at_each_step);
+    tcase_add_test(t, multiappend_is_all_or_none_at_each_step);
+    tcase_add_test(t, copy_is_all_or_none_at_each_step);
+    tcase_add_test(t, stale_undo_removes_nothing);
+    tcase_add_test(t, clock_set_back);
+    tcase_add_test(t, read_only_maildir);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
