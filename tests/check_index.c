@@ -1122,11 +1122,14 @@ change_one(struct model *o, unsigned *seed)
         if (m.uid > MODEL_UIDS)
             return;
         ck_assert_int_eq(index_message_add(ix, &o->row, &m), 0);
+        ck_assert_int_eq(index_cache_put(ix, o->row.id, m.uid, CACHE_BODY, "c", 1), 0);
         o->m[m.uid] = m;
         o->there[m.uid] = true;
     } else if (o->there[uid] && draw(seed, 3) == 0) {
-        ck_assert_int_eq(index_message_expunge(ix, &o->row, &o->m[uid]), 0);
-        o->there[uid] = false;
+        do { /* a few in a row, now and then */
+            ck_assert_int_eq(index_message_expunge(ix, &o->row, &o->m[uid]), 0);
+            o->there[uid] = false;
+        } while (++uid <= MODEL_UIDS && o->there[uid] && draw(seed, 3) != 0);
     } else if (o->there[uid]) {
         m = o->m[uid];
         m.internal_date = draw(seed, 2) == 0 ? DATE_UNKNOWN : 1700000000;
@@ -1144,12 +1147,15 @@ like_the_model(const struct model *o, unsigned *seed)
     uint32_t first = draw(seed, MODEL_UIDS), last = first + draw(seed, 20);
     size_t count = 0, cap = 0, expected = 0;
     struct index_message m;
+    struct buf cached = BUF_INIT(100);
     unsigned in_range = 0, walked = 0;
     int err = index_message_get(ix, o->row.id, uid, &m);
 
     if (uid == 0 || uid > MODEL_UIDS || !o->there[uid]) {
         ck_assert_int_eq(err, ERR_NOENT);
     } else {
+        ck_assert_int_eq(index_cache_get(ix, o->row.id, uid, &cached), 0);
+        ck_assert_int_eq(cached.data[cached.len - 1], 'c');
         ck_assert_int_eq(err, 0);
         ck_assert_str_eq(m.name, o->m[uid].name);
         ck_assert_int_eq(m.internal_date, o->m[uid].internal_date);
@@ -1169,6 +1175,7 @@ like_the_model(const struct model *o, unsigned *seed)
     ck_assert_int_eq(index_message_each(ix, o->row.id, first, last, count_messages, &walked),
                      0);
     ck_assert_uint_eq(walked, in_range);
+    buf_free(&cached);
 }
 
 /* Two mailboxes in turn, so that the block in memory changes; transactions end well or not. */

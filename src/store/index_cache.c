@@ -37,6 +37,45 @@ well_formed(const char *p, size_t len)
     return at == len && len > 0;
 }
 
+int
+ix_cache_flush(struct index *ix)
+{
+    unsigned char first[KEY_MESSAGE_SIZE], last[KEY_MESSAGE_SIZE];
+    struct pending_drop d = ix->drop;
+
+    if (d.last == 0)
+        return 0;
+    ix->drop.last = 0;
+    key_message(first, d.mailbox, d.first);
+    key_message(last, d.mailbox, d.last);
+    return kv_delete_range(ix->kv, KV_CACHE, slice(first, sizeof first),
+                           slice(last, sizeof last));
+}
+
+int
+ix_cache_expunge(struct index *ix, uint32_t mailbox, uint32_t uid)
+{
+    struct pending_drop *d = &ix->drop;
+    int err;
+
+    if (d->last != 0 && d->mailbox == mailbox && uid == d->last + 1) {
+        d->last = uid;
+        return 0;
+    }
+    err = ix_cache_flush(ix);
+    *d = (struct pending_drop){mailbox, uid, uid};
+    return err;
+}
+
+/* The cache is about to be used. */
+static int
+ready(struct index *ix)
+{
+    int err = ix_ready(ix);
+
+    return err == 0 ? ix_cache_flush(ix) : err;
+}
+
 static int
 get_entries(struct index *ix, uint32_t mailbox, uint32_t uid, struct kv_slice *value)
 {
@@ -54,7 +93,7 @@ int
 index_cache_get(struct index *ix, uint32_t mailbox, uint32_t uid, struct buf *out)
 {
     struct kv_slice value;
-    int err = ix_ready(ix);
+    int err = ready(ix);
 
     if (err == 0)
         err = get_entries(ix, mailbox, uid, &value);
@@ -85,7 +124,7 @@ index_cache_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_t la
 {
     unsigned char from[KEY_MESSAGE_SIZE], to[KEY_MESSAGE_SIZE];
     struct each e = {fn, ctx};
-    int err = ix_ready(ix);
+    int err = ready(ix);
 
     if (err != 0)
         return err;
@@ -130,7 +169,7 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
     struct kv_slice value;
     size_t at = 0, entry_len;
     char found;
-    int err = ix_ready(ix);
+    int err = ready(ix);
 
     if (err != 0)
         return err;
@@ -158,7 +197,7 @@ int
 index_cache_drop(struct index *ix, uint32_t mailbox, uint32_t uid)
 {
     unsigned char key[KEY_MESSAGE_SIZE];
-    int err = ix_ready(ix);
+    int err = ready(ix);
 
     if (err != 0)
         return err;

@@ -47,6 +47,11 @@ struct pending_modseq {
     uint64_t octets; /* that they take there */
 };
 
+/* UIDs of expunged messages whose cache entries are to go, in one walk. `last` 0: none. */
+struct pending_drop {
+    uint32_t mailbox, first, last;
+};
+
 struct index {
     char *path; /* the index directory, absolute as given */
     char *notify_path;
@@ -69,6 +74,7 @@ struct index {
     size_t modseqs_count, modseqs_cap;
     struct buf record;  /* for encoding one record */
     struct block block; /* of messages, the one last used */
+    struct pending_drop drop;
 };
 
 /* index_lock.c */
@@ -105,6 +111,11 @@ void ix_change_add(struct index *ix, uint32_t mailbox, enum index_change kind, u
 /* Writes the mailbox's pending changes, and trims its log. */
 int ix_changes_flush(struct index *ix, struct index_mailbox *row);
 void ix_changes_forget(struct index *ix);
+
+/* index_cache.c: the entries of an expunged message go, at the latest with the flush, which is
+   due before the cache is used and before a commit. */
+int ix_cache_expunge(struct index *ix, uint32_t mailbox, uint32_t uid);
+int ix_cache_flush(struct index *ix);
 
 /* index_mailbox.c: the record for id -> name. */
 int ix_put_name(struct kv *kv, uint32_t id, const char *name);

@@ -358,6 +358,7 @@ begin(struct index *ix, bool bulk)
     if (kv_in_transaction(ix->kv))
         log_panic("index_begin: in a transaction already");
     ix_changes_forget(ix);
+    ix->drop.last = 0;
     ix->changed = false;
     sys_step("index:begin");
     return kv_begin(ix->kv, bulk);
@@ -403,6 +404,8 @@ index_commit(struct index *ix, bool sync)
     sys_step("index:commit");
     err = block_flush(&ix->block, ix->kv);
     if (err == 0)
+        err = ix_cache_flush(ix);
+    if (err == 0)
         err = kv_commit(ix->kv, sync);
     else
         kv_abort(ix->kv);
@@ -424,5 +427,6 @@ index_abort(struct index *ix)
     if (ix->kv != NULL)
         kv_abort(ix->kv);
     block_forget(&ix->block);
+    ix->drop.last = 0;
     ix_changes_forget(ix);
 }

@@ -143,7 +143,6 @@ int
 index_message_expunge(struct index *ix, struct index_mailbox *row,
                       const struct index_message *m)
 {
-    unsigned char key[KEY_MESSAGE_SIZE];
     int err = ix_ready(ix);
 
     if (err != 0)
@@ -151,9 +150,8 @@ index_message_expunge(struct index *ix, struct index_mailbox *row,
     err = block_delete(&ix->block, ix->kv, row->id, m->uid);
     if (err != 0)
         return err == ERR_CORRUPT ? ix_corrupt(ix, "a block of messages") : err;
-    key_message(key, row->id, m->uid);
-    err = kv_delete(ix->kv, KV_CACHE, slice(key, sizeof key));
-    if (err != 0 && err != ERR_NOENT)
+    err = ix_cache_expunge(ix, row->id, m->uid);
+    if (err != 0)
         return err;
     index_modseq_next(ix, row);
     ix_count(row, m, -1);
