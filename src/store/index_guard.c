@@ -14,12 +14,11 @@
  *
  * A generation begins at offset 0, and only when all pages of the one before have been synced
  * in their places; so a first record that is torn or of nobody says that nothing is torn. When
- * the files are synced, which a checkpoint does, the first record's magic is wiped out.
- * Whether that reaches the disk doesn't matter: it only saves the next generation from syncing
- * the files itself.
+ * the files are synced, which a checkpoint does, the file is emptied. Whether that reaches the
+ * disk doesn't matter: it saves the next generation from syncing the files itself, and space.
  *
- * On a full disk pages go to their places unguarded, and the first record is wiped out before:
- * users must be able to read and to delete.
+ * On a full disk pages go to their places unguarded, and the file is emptied before: users must
+ * be able to read and to delete, and the few blocks left are for that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -239,14 +238,12 @@ write_records(struct guard *g)
     return sys_fdatasync(g->fd);
 }
 
-/* No record counts any more. */
+/* No record counts any more; their blocks are given back. */
 static int
 wipe(struct guard *g, bool sync)
 {
-    static const char zero[8];
-
     g->generation = 0;
-    if (g->fd < 0 || write_at(g->fd, zero, sizeof zero, 0) != 0)
+    if (g->fd < 0 || ftruncate(g->fd, 0) != 0)
         return -1;
     return sync ? sys_fdatasync(g->fd) : 0;
 }
