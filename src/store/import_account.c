@@ -146,7 +146,8 @@ import_account(struct account *a, check_report *report, void *ctx,
     int err = folders_read(a, &names);
 
     memset(summary, 0, sizeof *summary);
-    qsort(names.names, names.count, sizeof *names.names, compare_names);
+    if (names.count > 1)
+        qsort(names.names, names.count, sizeof *names.names, compare_names);
     if (err == 0)
         err = import_named(&im, "INBOX");
     for (i = 0; err == 0 && i < names.count; i++)

@@ -231,7 +231,8 @@ list_updates(int dir, struct updates *all)
             add_update(all, e->d_name);
     }
     closedir(d);
-    qsort(all->items, all->count, sizeof *all->items, compare_updates);
+    if (all->count > 0)
+        qsort(all->items, all->count, sizeof *all->items, compare_updates);
     return 0;
 }
 
