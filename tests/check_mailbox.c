@@ -743,6 +743,33 @@ START_TEST(clock_set_back)
 }
 END_TEST
 
+/* A named pipe in the place of a known message: that one is gone, the others aren't. */
+START_TEST(a_pipe_in_place_of_a_message)
+{
+    char path[600], name[300];
+    struct view *v;
+    size_t len;
+    char *text;
+
+    store_append(a, "INBOX", "one\r\n", 0, NULL);
+    store_append(a, "INBOX", "two\r\n", 0, NULL);
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    snprintf(name, sizeof name, "cur/%s", message_row(v, 1).name);
+    snprintf(path, sizeof path, "%s/%s", store_dir, name);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    log_hook = ignore_log;
+    ck_assert_ptr_null(message_text(v, 1, &len));
+    text = message_text(v, 2, &len);
+    ck_assert_str_eq(text, "two\r\n");
+    free(text);
+    view_close(&v);
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_uint_eq(view_info(v)->exists, 1);
+    view_close(&v);
+}
+END_TEST
+
 /* A Maildir that can't be written to, with its index elsewhere: reading works, the rest says
    what's wrong. */
 START_TEST(read_only_maildir)
@@ -815,6 +842,7 @@ main(void)
     tcase_add_test(t, copy_is_all_or_none_at_each_step);
     tcase_add_test(t, stale_undo_removes_nothing);
     tcase_add_test(t, clock_set_back);
+    tcase_add_test(t, a_pipe_in_place_of_a_message);
     tcase_add_test(t, read_only_maildir);
     suite_add_tcase(s, t);
     r = srunner_create(s);

@@ -207,8 +207,8 @@ maildir_open_message(int fd, bool in_new, const char *name, int *file, struct st
         err = err_from_errno(errno);
         log_error("message %s: %s", path, strerror(errno));
     } else if (!S_ISREG(st->st_mode)) {
-        err = ERR_IO;
-        log_error("message %s: not a regular file", path);
+        err = ERR_NOENT; /* the message is gone; the next scan drops it */
+        log_warn("message %s: not a regular file", path);
     } else {
         return 0;
     }

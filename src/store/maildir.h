@@ -42,7 +42,8 @@ int maildir_mtimes(int fd, int64_t *new_mtime, int64_t *cur_mtime);
  */
 int maildir_find(int fd, const char *base, size_t base_len, char name[MDNAME_MAX + 1],
                  bool *in_new);
-/* Opens a message for reading. ERR_NOENT, ERR_IO (not a regular file), ERR_SHORT ... */
+/* Opens a message for reading. ERR_NOENT (also when it's no regular file),
+   ERR_SHORT ... */
 int maildir_open_message(int fd, bool in_new, const char *name, int *file, struct stat *st);
 
 /* A message's internal date, in seconds: the time of its file's last change. ERR_NOENT, ERR_*.
