@@ -85,7 +85,7 @@ class Fast:
     """The program that renames without end (tests/neighbour_fast.c)."""
 
     def __init__(self, server):
-        parts = [os.path.join(directory(server.maildir(), folder), "cur") for folder in FOLDERS]
+        parts = [os.path.join(directory(server.maildir(), folder), "cur") for folder in FOLDERS + ("B",) * 3]
         self.process = subprocess.Popen([os.path.join(server.build, "tests", "neighbour_fast"), LETTERS[2], *parts],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
                                         **as_user(server.mail_user))
