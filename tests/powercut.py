@@ -273,8 +273,8 @@ class Cuts:
             if op.kind not in ("seen", "date"):
                 kinds.setdefault(self.judge.steps[self.step_at(k)].name.split()[0], []).append(k + 1)
         while count > 0:
-            for points in kinds.values():
-                yield rng.choice(points)
+            for kind in rng.sample(sorted(kinds), min(count, len(kinds))):
+                yield rng.choice(kinds[kind])
                 count -= 1
 
 
