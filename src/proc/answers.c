@@ -113,6 +113,8 @@ answer_kick(struct master *m, const char *what)
         if (sigqueue(c->pid, WORKER_KICK_SIGNAL, number) != 0)
             continue;
         c->kill_ms = late;
+        if (m->kill_ms == 0 || late < m->kill_ms)
+            m->kill_ms = late;
         n++;
     }
     return n;

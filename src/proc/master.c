@@ -169,12 +169,17 @@ read_reports(struct master *m)
         service_report(m, reports[i].pid, reports[i].generation, reports[i].state);
 }
 
-/* SIGKILL for those whose time is up. Returns when to look again. */
+/* SIGKILL for those whose time is up. Returns when to look again. The table, megabytes with
+   50,000 workers, is looked through only when somebody's time is near. */
 static int64_t
 kill_late(struct master *m, int64_t now)
 {
     int64_t next = INT64_MAX;
 
+    if (m->kill_ms == 0)
+        return INT64_MAX;
+    if (now < m->kill_ms)
+        return m->kill_ms;
     for (size_t i = 0; i < m->slots_used; i++) {
         struct child *c = &m->children[i];
 
@@ -188,6 +193,7 @@ kill_late(struct master *m, int64_t now)
         if (c->kill_ms < next)
             next = c->kill_ms;
     }
+    m->kill_ms = next == INT64_MAX ? 0 : next;
     return next;
 }
 

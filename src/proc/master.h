@@ -83,6 +83,7 @@ struct master {
     int64_t started_ms, next_tick_ms;
     bool ready; /* the start has worked */
     bool stopping;
+    int64_t kill_ms; /* the nearest of the children's; 0 = none has one */
     bool killed;     /* SIGKILL was sent to all workers that were left */
     bool auth_told;  /* the auth process was told to end, the last one */
     int64_t stop_ms; /* when the grace is over */

@@ -59,16 +59,16 @@ warn_full(struct service *s, const struct conf_pool *band)
         s->name, band->max_workers, s->name);
 }
 
-/* The last idle one in the table: the first ones get the work (see worker.c). */
+/* The last idle ones in the table: the first ones get the work (see worker.c). */
 static void
-retire_one(struct master *m, struct service *s)
+retire(struct master *m, struct service *s, unsigned count)
 {
-    for (size_t i = m->slots_used; i-- > 0;) {
+    for (size_t i = m->slots_used; i-- > 0 && count > 0;) {
         struct child *c = &m->children[i];
 
         if (c->pid != 0 && c->kind == s->kind && c->state == CHILD_IDLE && !c->leaving) {
             child_retire(m, c);
-            return;
+            count--;
         }
     }
 }
@@ -117,8 +117,8 @@ service_maintain(struct master *m, struct service *s, bool tick)
     for (unsigned i = 0; i < d.fork && throttle_open(&s->throttle, 0); i++)
         if (child_fork(m, s->kind) == NULL)
             return;
-    for (unsigned i = 0; i < d.retire; i++)
-        retire_one(m, s);
+    if (d.retire > 0)
+        retire(m, s, d.retire);
     if (s->counts.idle + s->counts.starting == 0 && s->counts.busy >= band->max_workers)
         warn_full(s, band);
 }
