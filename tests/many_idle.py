@@ -26,7 +26,7 @@ CONNECTIONS = int(os.environ.get("MANSIO_IDLE_CONNECTIONS", "1000"))
 TLS = os.environ.get("MANSIO_IDLE_TLS") == "1"
 STRICT = os.environ.get("MANSIO_IDLE_STRICT") == "1"
 USERS = ["user%04d" % n for n in range(max(20, CONNECTIONS // 10 if STRICT else 0))]
-DELIVERIES = 100 if STRICT else 20
+DELIVERIES = 100 if STRICT else 15  # at most one an account
 LIMIT_KB = 250  # a connection at rest may cost, at a few hundred of them and more
 LIMIT_MS = 100 if STRICT else 2000  # from a delivery to its EXISTS; other tests may run meanwhile
 REST = 4  # seconds of quiet after which a session has given its memory back
@@ -114,7 +114,8 @@ def check_deliveries(server, idlers):
     """To one connection's account after the other; that connection must be told at once."""
     milliseconds = []
     for n in range(DELIVERIES):
-        idler = idlers[n * len(idlers) // DELIVERIES]
+        idler = idlers[n + n % (len(idlers) // len(USERS)) * len(USERS)]
+        assert idler.user == USERS[n]  # its first delivery
         time.sleep(0.02)
         started = time.monotonic()
         server.deliver(b"Subject: now\n\nbody\n", idler.user)
