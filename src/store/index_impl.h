@@ -4,6 +4,7 @@
  * Which file does what:
  *   index_lock.c      open, close, lock, transactions, notification
  *   index_recover.c   the one way back to a working environment
+ *   index_verify.c    are the files fit to be used?
  *   index_salvage.c   copies what can be read into a new environment
  *   index_mailbox.c   rows        index_message.c  messages and the row's counts
  *   index_block.c     how messages lie in messages.db
@@ -26,6 +27,7 @@
 #define INDEX_LOCK_FILE      "lock"
 #define INDEX_NOTIFY_FILE    "notify"
 #define INDEX_RESERVE_FILE   "reserve"  /* space for a recovery on a full disk */
+#define INDEX_ENTRIES_MAX    100000     /* entries of a directory that are looked at */
 #define INDEX_DAMAGED_PREFIX "damaged." /* a file that salvage put out of recovery's way */
 
 /* The lock file's note. */
@@ -89,10 +91,15 @@ int ix_write_control(struct index *ix);
 /* index_recover.c: makes a working environment in ix->kv, whatever it takes, and starts a new
    epoch. Only with the lock, and nothing open. 0, or a code of kv_is_resource(). */
 int ix_recover(struct index *ix);
-/* Do files and log begin as they should? A quick look before the environment is joined: what
-   was removed, cut off or overwritten while nobody was inside is repaired before a command
-   fails on it. */
+
+/* index_verify.c. Do files and log begin as they should? A quick look before the environment is
+   joined: what was removed, cut off or overwritten while nobody was inside is repaired before a
+   command fails on it. */
 bool ix_looks_well(struct index *ix);
+/* The same of one file of the environment in `dirfd`. */
+bool ix_file_begins_well(int dirfd, const char *name);
+/* Is every record readable, and does every one make sense? 0 or ERR_CORRUPT ... */
+int ix_read_everything(struct index *ix);
 
 /* index_salvage.c: fills ix->build_path from the files in ix->db_path. `complete`: they have
    all that was committed. */
