@@ -395,12 +395,13 @@ scan_note_own(struct mailbox *m)
     m->row.own_changes = true;
     if (maildir_mtimes(m->fd, &new_mtime, &cur_mtime) < 0)
         m->row.cur_mtime = 0;
-    else if (m->row.cur_mtime != 0)
+    else if (m->row.cur_mtime != 0 && m->row.cur_mtime != IMPORT_PENDING)
         m->row.cur_mtime = cur_mtime;
 }
 
 void
 scan_distrust(struct mailbox *m)
 {
-    m->row.cur_mtime = 0;
+    if (m->row.cur_mtime != IMPORT_PENDING)
+        m->row.cur_mtime = 0;
 }
