@@ -142,7 +142,8 @@ def highest_modseqs(server):
     """{folder: (id, uidvalidity, highestmodseq)}, of the index itself (tests/index_dump)."""
     program = server.program(os.path.join("tests", "index_dump"))
     if program not in built:
-        subprocess.run(["make", "-s", "tests/index_dump"], cwd=server.build, check=True)
+        subprocess.run(["make", "-s", "tests/index_dump"], cwd=server.build, check=not os.path.exists(program),
+                       stdout=subprocess.DEVNULL)
         built.add(program)
     as_owner = {"user": server.mail_user, "group": os.stat(server.mail_dir).st_gid, "extra_groups": []} if server.mail_user else {}
     done = subprocess.run([program, server.maildir()], capture_output=True, text=True, timeout=60, cwd="/", **as_owner)

@@ -46,7 +46,7 @@ ERRORS = {"write": DISK, "pwrite64": DISK, "fsync": DISK, "fdatasync": DISK, "re
 KILL_ONLY = ("fcntl",)  # the account's lock
 TRACED = ",".join(sorted(set(ERRORS) | set(KILL_ONLY)))
 KINDS = ("kill", "again", "error")
-SHORT = {"kill": 3, "again": 1, "error": 3}  # cases of an operation and kind, in the short form
+SHORT = {"kill": 2, "again": 1, "error": 2}  # cases of an operation and kind, in the short form
 RUN_KEPT = 3  # of a run of writes one behind the other (the log that recovery fills with zeros)
 REPORT = "crash-matrix.txt"
 
