@@ -43,6 +43,18 @@ on_break(const void *p)
     return at < end && end - at < (64u << 20);
 }
 
+static int
+filled(const void *p, int octet, size_t n)
+{
+    const unsigned char *at = p;
+
+    while (n > 0 && *at == octet) {
+        at++;
+        n--;
+    }
+    return n == 0;
+}
+
 START_TEST(test_packed_heap_has_no_gaps)
 {
     static unsigned char *blocks[BLOCKS];
@@ -75,8 +87,7 @@ START_TEST(test_packed_heap_has_no_gaps)
         heap_unpack();
     }
     for (size_t i = 0; i < BLOCKS; i += 3) {
-        for (size_t n = 0; n < sizes[i % 4]; n++)
-            ck_assert_uint_eq(blocks[i][n], i % 251);
+        ck_assert(filled(blocks[i], (int)(i % 251), sizes[i % 4]));
         free(blocks[i]);
     }
 }
@@ -107,8 +118,7 @@ START_TEST(test_rest_gives_the_stack_back)
     after = resident("[stack]");
     if (before > 0 && deep >= before + DEEP / 1024 / 2) /* a stack as Linux gives it */
         ck_assert_int_lt(after, before + DEEP / 1024 / 4);
-    for (size_t i = 0; i < sizeof here; i++)
-        ck_assert_int_eq(here[i], 'x');
+    ck_assert(filled(here, 'x', sizeof here));
     ck_assert_uint_gt(use_stack() + 1, 0); /* and it can be used again */
 }
 END_TEST
@@ -134,8 +144,7 @@ START_TEST(test_rest_gives_the_heap_back)
     if (on_break(pieces[99]))
         ck_assert_int_lt(after, full / 2);
     for (size_t i = 99; i < PIECES; i += 100) {
-        for (size_t n = 0; n < SIZE; n++)
-            ck_assert_int_eq(pieces[i][n], 'p');
+        ck_assert(filled(pieces[i], 'p', SIZE));
         free(pieces[i]);
     }
 }

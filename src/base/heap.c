@@ -48,14 +48,17 @@ heap_tune(void)
     mallopt(M_TOP_PAD, 16 * 1024);
 }
 
+/* 0 when malloc is another one (a sanitizer's, valgrind's): then nothing counts as a gap. */
 static uintptr_t
 top_of_heap(void)
 {
 #if __GLIBC_PREREQ(2, 33)
-    return (uintptr_t)sbrk(0) - mallinfo2().keepcost;
+    struct mallinfo2 m = mallinfo2();
 #else
-    return (uintptr_t)sbrk(0) - (unsigned)mallinfo().keepcost;
+    struct mallinfo m = mallinfo();
 #endif
+
+    return m.arena > 0 ? (uintptr_t)sbrk(0) - (size_t)m.keepcost : 0;
 }
 
 static struct piece *
