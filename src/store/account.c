@@ -205,10 +205,10 @@ account_open(const struct account_params *p, struct account **out)
         account_close(&a);
         return err;
     }
-    if (!p->ahead)
-        purge(a);
     if (!p->ahead && faccessat(a->root, PENDING_FILE, F_OK, 0) == 0)
         pending_finish(a);
+    if (!p->ahead)
+        purge(a);
     *out = a;
     return 0;
 }
