@@ -2,7 +2,7 @@
 """Mansio and other servers side by side: the same mail, the same client, turn and turn about.
 
     compare.py BUILD_DIRECTORY [--messages 20000] [--rounds 5] [--servers mansio,dovecot,courier]
-               [--courier DIRECTORY] [--only WORD,...] [--json FILE] [--plot DIRECTORY] [--growth] [--smoke]
+               [--courier DIRECTORY] [--only WORD,...] [--json FILE] [--plot DIRECTORY] [--smoke]
 
 Installs nothing. Servers that aren't there are left out. All traffic is on loopback. bench/README says how to read
 the table.
@@ -473,30 +473,6 @@ def memory_table(bench, servers, counts, peer_limit, quick):
     return table
 
 
-GROWTH = ["select", "status", "append", "store-single", "fetch-random", "flags", "search-unseen", "pop3-login"]
-
-
-def growth(bench, server, work, sizes):
-    """How the cost of single operations grows with the size of the mailbox."""
-    table = []
-    print("\n%-16s" % "messages" + "".join("%14s" % n for n in GROWTH) + "   (milliseconds for one)")
-    for size in sizes:
-        source = make_source(bench, work, size)
-        server.fill("bench", source)
-        line = {"messages": size, "ms": {}}
-        for name in GROWTH:
-            row = Row(name, name)
-            run_workload(bench, server, Row("select", "select"), size)  # indexes it the first time
-            result = run_workload(bench, server, row, size)
-            ops = {"select": 20, "search-unseen": 20, "flags": 5}.get(name) or (result or {}).get("ops") or 1
-            line["ms"][name] = None if not result or "fault" in result else 1000 * result["wall"] / ops
-        table.append(line)
-        print("%-16d" % size + "".join("%14s" % ("n/a" if v is None else "%.3f" % v) for v in line["ms"].values()),
-              flush=True)
-        shutil.rmtree(source)
-    return table
-
-
 def make_source(bench, work, messages):
     path = os.path.join(work, "source-%d" % messages)
     if not os.path.isdir(path):
@@ -504,19 +480,10 @@ def make_source(bench, work, messages):
     return path
 
 
-def plot(directory, growth_table, memory):
-    """gnuplot's pictures of growth, where gnuplot is there; the data files always."""
+def plot(directory, memory):
+    """gnuplot's pictures of memory by connections, where gnuplot is there; the data files always."""
     os.makedirs(directory, exist_ok=True)
-    with open(os.path.join(directory, "growth.dat"), "w") as f:
-        f.write("# messages " + " ".join(GROWTH) + "\n")
-        for line in growth_table:
-            f.write("%d %s\n" % (line["messages"], " ".join("nan" if v is None else "%f" % v for v in line["ms"].values())))
-    script = ("set terminal png size 900,600\nset output '%s/growth.png'\nset logscale xy\nset key left\n"
-              "set xlabel 'messages in the mailbox'\nset ylabel 'milliseconds for one operation'\nplot %s\n" %
-              (directory, ", ".join("'%s/growth.dat' using 1:%d with linespoints title '%s'" % (directory, n + 2, name)
-                                    for n, name in enumerate(GROWTH))))
-    write(os.path.join(directory, "growth.gnuplot"), script)
-    scripts = ["growth.gnuplot"] if growth_table else []
+    scripts = []
     for workload in sorted({line["workload"] for line in memory}):
         lines = [line for line in memory if line["workload"] == workload]
         names = list(dict.fromkeys(name for line in lines for name in line["servers"]))
@@ -543,8 +510,6 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--json")
     parser.add_argument("--plot")
-    parser.add_argument("--growth", action="store_true", help="also 1,000 to 1,000,000 messages (needs 10 GB of disk)")
-    parser.add_argument("--growth-sizes", default="1000,10000,100000,1000000")
     parser.add_argument("--connections", default="500", help="how many are held in IDLE, e.g. 10,100,500,1000,5000")
     parser.add_argument("--peer-connections", type=int, default=1000, help="at most so many with the other servers")
     parser.add_argument("--smoke", action="store_true", help="Mansio alone, few messages: does the benchmark work?")
@@ -592,12 +557,10 @@ def main():
             result["memory"] = memory_table(bench, servers, [int(n) for n in options.connections.split(",")],
                                             options.peer_connections, options.smoke)
             faults += sum("fault" in e for line in result["memory"] for n, e in line["servers"].items() if n == "mansio")
-        if options.growth:
-            result["growth"] = growth(bench, servers[0], work, [int(n) for n in options.growth_sizes.split(",")])
         if options.json:
             write(options.json, json.dumps(result, indent=1))
         if options.plot:
-            plot(options.plot, result.get("growth", []), result.get("memory", []))
+            plot(options.plot, result.get("memory", []))
         if options.smoke:
             done = len(result["table"]) + len(result["memory"])
             print("%d passed, %d failed, 0 skipped" % (done - faults, faults))
