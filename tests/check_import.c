@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/deliver.h"
 #include "store/export.h"
 #include "store/folders_private.h"
 #include "store/import_private.h"
@@ -473,6 +474,33 @@ START_TEST(ahead_leaves_room)
 }
 END_TEST
 
+/* A delivery must not take the UID that the other server gave since. */
+START_TEST(ahead_of_a_delivery)
+{
+    struct delivery d = {.folder = "INBOX", .headers = ""};
+    struct import_summary s;
+    struct delivered out;
+    struct account *a;
+    unsigned uidvalidity;
+    uint32_t uidnext;
+
+    put("cur", "1700000001.a:2,S");
+    write_text("dovecot-uidlist", "3 V1000 N2\n1 :1700000001.a\n");
+    a = open_account(true);
+    ck_assert_int_eq(import_account(a, NULL, NULL, &s), 0);
+    ck_assert_uint_eq(s.messages, 1);
+    account_close(&a);
+    put("cur", "1700000002.b:2,S");
+    write_text("dovecot-uidlist", "3 V1000 N3\n1 :1700000001.a\n2 :1700000002.b\n");
+    a = open_account(false);
+    ck_assert_int_eq(deliver_message(a, &d, text_source("x\n", 2), &out), 0);
+    ck_assert_uint_eq(out.uid, 3);
+    ck_assert_str_eq(inbox(a, &uidvalidity, &uidnext), "1S 2S 3");
+    ck_assert_uint_eq(uidvalidity, 1000);
+    account_close(&a);
+}
+END_TEST
+
 #define MANY 9000 /* more than one piece of a scan */
 
 static int crash_at;
@@ -770,6 +798,7 @@ main(void)
     tcase_set_timeout(folders, 60);
     tcase_add_test(folders, first_open);
     tcase_add_test(folders, ahead_leaves_room);
+    tcase_add_test(folders, ahead_of_a_delivery);
     tcase_add_test(folders, cut_short_at_every_step);
     tcase_add_test(folders, a_uidvalidity_never_comes_back);
     tcase_add_test(folders, keywords_become_letters);

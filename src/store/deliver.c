@@ -6,8 +6,9 @@
  * The row of a folder says what new/ looked like at the last scan (scan.c, rule 5). A delivery
  * doesn't look at what other programs have put there; it adds its own message and leaves the
  * mark "messages lie in new/, look there again", so that the next session finds both. Its cost
- * doesn't grow with the mailbox. Only a folder that was never scanned is scanned first: it may
- * hold mail of another server whose UIDs are to be kept, and ours mustn't take one of them.
+ * doesn't grow with the mailbox. Only a folder that was never scanned by a session is scanned
+ * first: it may hold mail of another server whose UIDs are to be kept, and ours mustn't take
+ * one of them. That server may have given more since `mansioctl import`.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@
 #include "store/folders.h"
 #include "store/incoming.h"
 #include "store/quota.h"
-#include "store/scan.h"
+#include "store/scan_private.h"
 
 #define LOOK_AGAIN (-1) /* as new_mtime: no mtime equals it, and messages lie in new/ */
 
@@ -161,7 +162,8 @@ store_locked(struct arrival *ar, struct delivered *out)
     uint32_t uid = 0;
     int err = mailbox_open(ar->a, ar->d->folder, &m);
 
-    if (err == 0 && (m->row.new_mtime == 0 || m->row.cur_mtime == 0))
+    if (err == 0 &&
+        (m->row.new_mtime == 0 || m->row.cur_mtime == 0 || m->row.cur_mtime == IMPORT_PENDING))
         err = scan_sync(m, 0);
     err = inner(err);
     if (err == 0)
