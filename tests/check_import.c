@@ -192,7 +192,7 @@ START_TEST(damaged_lines)
     buf_free(&b);
     reread();
     ck_assert_uint_eq(uid_of("a"), 1);
-    ck_assert_uint_eq(uid_of("e"), 5);
+    ck_assert_uint_eq(uid_of("e"), 7);
     ck_assert_uint_eq(uid_of("f"), 12);
     ck_assert_str_eq(found("f").uidl, "");
     ck_assert_str_eq(found("g").uidl, "");
@@ -202,6 +202,41 @@ START_TEST(damaged_lines)
     ck_assert_uint_eq(import_uidnext(imp), 18);
     ck_assert_uint_eq(imp->count, 6); /* and no others */
     ck_assert_uint_eq(warnings, 1);
+}
+END_TEST
+
+/* A file that went away and came back has two lines until Dovecot writes its list anew; clients
+   know it by the later one. */
+START_TEST(a_name_that_comes_twice)
+{
+    write_text("dovecot-uidlist", "3 V5 N3\n1 Pold W7 Gx :a\n2 :b\n6 :a\n");
+    reread();
+    ck_assert_uint_eq(uid_of("a"), 6);
+    ck_assert_str_eq(found("a").uidl, "");
+    ck_assert_str_eq(found("a").other, "");
+    ck_assert_uint_eq(found("a").crlf_size, MDNAME_SIZE_UNKNOWN);
+    ck_assert_uint_eq(import_uidnext(imp), 7);
+    ck_assert_uint_eq(warnings, 0);
+}
+END_TEST
+
+/* What is no file can't be a list, and doesn't keep the user from the mail. */
+START_TEST(no_regular_file)
+{
+    ck_assert_int_eq(mkfifoat(root, "dovecot-uidlist", 0600), 0);
+    ck_assert_int_eq(mkdirat(root, "courierimapuiddb", 0700), 0);
+    reread();
+    ck_assert_uint_eq(import_uidvalidity(imp), 0);
+    ck_assert_uint_eq(warnings, 2);
+    unlinkat(root, "dovecot-uidlist", 0);
+    unlinkat(root, "courierimapuiddb", AT_REMOVEDIR);
+    write_text("courierimapuiddb", "1 7 9\n1 a\n2 b\n");
+    ck_assert_int_eq(mkdirat(root, "courierimapkeywords", 0700), 0);
+    ck_assert_int_eq(mkfifoat(root, "courierimapkeywords/a", 0600), 0);
+    write_text("courierimapkeywords/b", "Work\n");
+    reread();
+    ck_assert_uint_eq(import_uidvalidity(imp), 7);
+    ck_assert_str_eq(keywords_of("b"), "Work ");
 }
 END_TEST
 
@@ -786,6 +821,8 @@ main(void)
     tcase_add_test(lists, dovecot_version_3);
     tcase_add_test(lists, version_1_of_both);
     tcase_add_test(lists, damaged_lines);
+    tcase_add_test(lists, a_name_that_comes_twice);
+    tcase_add_test(lists, no_regular_file);
     tcase_add_test(lists, damaged_headers);
     tcase_add_test(lists, the_younger_list_counts);
     tcase_add_test(lists, courier_pop3);

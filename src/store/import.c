@@ -181,8 +181,12 @@ import_listed(struct import *imp, uint64_t uid, const char *base, size_t len)
     if (uid <= imp->last_uid || uid > IMPORT_UID_MAX)
         return NULL;
     e = import_entry(imp, base, len);
-    if (e == NULL || e->uid != 0)
+    if (e == NULL)
         return NULL;
+    if (e->uid != 0) { /* the file went away, its UID with it, and came back */
+        e->uidl = e->other = 0;
+        e->crlf_size = MDNAME_SIZE_UNKNOWN;
+    }
     e->uid = imp->last_uid = (uint32_t)uid;
     if (uid >= imp->uidnext)
         imp->uidnext = (uint32_t)uid + 1;

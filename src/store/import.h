@@ -10,7 +10,7 @@
  *   courierimapkeywords/                keywords of messages
  *
  * Where both servers left a list, the younger one counts. A list that makes no sense is named
- * in the log, and what can be read of it is used; UIDs that come twice or don't grow are not.
+ * in the log, and what can be read of it is used; UIDs that don't grow are not.
  * Of the other server's files nothing is changed or removed, so the way back stays open; only
  * messages that have keywords of Courier's get their letters into the file name.
  */

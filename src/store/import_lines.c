@@ -114,9 +114,11 @@ import_lines_read(int fd, const char *folder, const char *name, import_line_fn *
     l = mem_calloc(1, sizeof *l);
     l->fn = fn;
     l->imp = imp;
-    err = S_ISREG(st.st_mode) ? read_all(file, l) : ERR_IO;
+    err = S_ISREG(st.st_mode) ? read_all(file, l) : 0;
     close(file);
-    if (err < 0)
+    if (!S_ISREG(st.st_mode)) /* nobody's list: it mustn't keep the mail from its user */
+        log_warn("folder %s: %s is no regular file: left out", folder, name);
+    else if (err < 0)
         log_error("folder %s: %s can't be read: %s", folder, name, err_text(err));
     else if (l->bad > 0)
         log_warn("folder %s: %s: %lu %s no sense, the first in line %lu", folder, name, l->bad,

@@ -61,8 +61,8 @@ struct import {
 struct import *import_new(void);
 /* The entry of a base name, made if missing; NULL: no message's name, or too many. */
 struct import_entry *import_entry(struct import *imp, const char *base, size_t len);
-/* The same for a list's line with a UID. NULL also if the UID doesn't grow, is above
-   IMPORT_UID_MAX, or the name has one already. */
+/* The same for a list's line with a UID. NULL also if the UID doesn't grow, or is above
+   IMPORT_UID_MAX. Of two lines with one name the later counts. */
 struct import_entry *import_listed(struct import *imp, uint64_t uid, const char *base,
                                    size_t len);
 /* A list's header. False: no UIDVALIDITY. */
