@@ -406,6 +406,42 @@ START_TEST(twin_of_a_known_message_takes_nothing)
 }
 END_TEST
 
+/* Base names that differ where one word of a multiplicative hash takes back what the word
+   before did: with too simple a hash they'd be one, whatever the seed. */
+START_TEST(names_made_to_collide_are_different)
+{
+    static const char pairs[][2][40] = {
+        {"1700000000.12345.host.example", "1700000\xb0"
+                                          "00.\xb1"
+                                          "234\xb5.host.example"},
+        {"1700000000.12345.host.example", "1700000p00.q234u.host.example"},
+        {"1700000000.12345.host.example", "1700000500.02344.host.example"}};
+    struct scan_table t;
+    char name[64];
+    int i, k;
+
+    for (i = 0; i < 3; i++) {
+        for (k = 0; k < 40; k++) {
+            scan_table_init(&t);
+            scan_table_add(&t, pairs[i][0], false);
+            ck_assert_uint_eq(scan_table_find(&t, pairs[i][1], strlen(pairs[i][1])), SCAN_NONE);
+            scan_table_add(&t, pairs[i][1], false);
+            ck_assert_uint_eq(t.twins, 0);
+            scan_table_free(&t);
+        }
+    }
+    snprintf(name, sizeof name, "%s:2,S", pairs[0][0]);
+    put(name);
+    open_inbox(0);
+    ck_assert_str_eq(view_text(v), "1S");
+    age_cur(5);
+    snprintf(name, sizeof name, "%s:2,F", pairs[0][1]);
+    put(name);
+    expect_soon("1S 2F");
+    ck_assert_str_eq(message_row(v, 2).name, name);
+}
+END_TEST
+
 /* Another program that moves by link() and unlink(): one message, whenever it's looked at. */
 START_TEST(one_file_under_two_names_is_one_message)
 {
@@ -926,6 +962,7 @@ main(void)
     tcase_add_test(t, odd_names_hide_nothing);
     tcase_add_test(t, twins_are_both_kept);
     tcase_add_loop_test(t, twin_of_a_known_message_takes_nothing, 0, 2);
+    tcase_add_test(t, names_made_to_collide_are_different);
     tcase_add_test(t, one_file_under_two_names_is_one_message);
     tcase_add_test(t, second_name_left_behind_goes_at_last);
     tcase_add_test(t, table_with_names_in_a_file);

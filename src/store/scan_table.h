@@ -38,7 +38,7 @@ struct scan_table {
     uint32_t *slots; /* index + 1 of an entry, 0 = free */
     uint32_t slots_count;
     uint32_t twins;
-    uint64_t seed;
+    uint64_t seed[2];
 };
 
 void scan_table_init(struct scan_table *t);
