@@ -21,10 +21,12 @@ number(const char *p, uint64_t *out)
     if (!isdigit((unsigned char)*p))
         return NULL;
     for (*out = 0; isdigit((unsigned char)*p); p++) {
-        *out = *out * 10 + (uint64_t)(*p - '0');
-        if (*out > QUOTA_LIMIT_MAX)
+        if (*out > QUOTA_LIMIT_MAX / 10) /* before: ten times the largest doesn't fit */
             return NULL;
+        *out = *out * 10 + (uint64_t)(*p - '0');
     }
+    if (*out > QUOTA_LIMIT_MAX)
+        return NULL;
     return p;
 }
 
