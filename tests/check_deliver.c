@@ -558,6 +558,7 @@ read_input(const char *text, size_t len, struct input *in, int *err)
     char *out;
 
     ck_assert_int_eq(pipe(fd), 0);
+    input_prepare();
     if (fork() == 0) {
         close(fd[0]);
         while (len > 0 && (n = write(fd[1], text, len > 4000 ? 4000 : len)) > 0) {
@@ -610,7 +611,7 @@ START_TEST(input_and_signals)
     int fd[2];
 
     log_hook = ignore_log;
-    input_catch_signals();
+    input_prepare();
     ck_assert_int_eq(pipe(fd), 0);
     ck_assert_int_eq(write(fd[1], "x", 1), 1);
     if (fork() == 0) {
@@ -621,7 +622,7 @@ START_TEST(input_and_signals)
     ck_assert_int_eq(input_open(&in, fd[0]), ERR_TEMP);
     ck_assert(input_give_up(&in));
     input_close(&in);
-    input_catch_signals();
+    input_prepare();
     ck_assert(!input_give_up(&in));
     ck_assert_int_eq(raise(SIGHUP), 0);
     ck_assert(input_give_up(&in));
@@ -632,8 +633,33 @@ START_TEST(input_and_signals)
 }
 END_TEST
 
-/* Whoever feeds us dies in the middle: the end of the pipe isn't the message's. */
-START_TEST(input_of_a_feeder_that_dies)
+/* A signal that our parent has us ignore (nohup) is ignored, also while others are blocked. */
+START_TEST(input_and_an_ignored_signal)
+{
+    struct input in;
+    int fd[2];
+
+    log_hook = ignore_log;
+    signal(SIGHUP, SIG_IGN);
+    input_prepare();
+    ck_assert_int_eq(raise(SIGHUP), 0);
+    ck_assert_int_eq(pipe(fd), 0);
+    ck_assert_int_eq(write(fd[1], "x", 1), 1);
+    close(fd[1]);
+    ck_assert_int_eq(input_open(&in, fd[0]), 0);
+    ck_assert(!input_give_up(&in));
+    ck_assert_int_eq(raise(SIGTERM), 0);
+    ck_assert(input_give_up(&in));
+    input_close(&in);
+    close(fd[0]);
+}
+END_TEST
+
+/* Starts a reader by a feeder that dies: after the reader has begun to read or, `early`, while
+   it's still busy with something else. What the reader says: 1 = could open it, 2 = couldn't;
+   10 more if it gives the message up. */
+static int
+feeder_dies(bool early)
 {
     int status, answer[2];
     char c = 0;
@@ -641,30 +667,45 @@ START_TEST(input_of_a_feeder_that_dies)
 
     ck_assert_int_eq(pipe(answer), 0);
     pid = fork();
-    if (pid == 0) { /* the feeder: it starts the reader and dies */
-        int fd[2];
+    if (pid == 0) { /* the feeder */
+        int fd[2], ready[2];
 
-        if (pipe(fd) != 0)
+        if (pipe(fd) != 0 || pipe(ready) != 0)
             _exit(1);
         if (fork() == 0) {
+            pid_t feeder = getppid();
             struct input in;
 
             close(fd[1]);
             log_hook = ignore_log;
+            input_prepare();
+            (void)!write(ready[1], "", 1);
+            for (int i = 0; early && i < 1000 && getppid() == feeder; i++)
+                usleep(5000);
             c = input_open(&in, fd[0]) == 0 ? 1 : 2;
-            usleep(50000);
+            for (int i = 0; i < 1000 && getppid() == feeder; i++)
+                usleep(5000);
             if (input_give_up(&in))
                 c = (char)(c + 10);
             input_close(&in);
             _exit(write(answer[1], &c, 1) == 1 ? 0 : 1);
         }
-        usleep(50000);
+        (void)!read(ready[0], &c, 1);
         (void)!write(fd[1], "Subject: half", 13);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(read(answer[0], &c, 1), 1);
-    ck_assert_int_eq(c, 11);
+    close(answer[0]);
+    close(answer[1]);
+    return c;
+}
+
+/* Whoever feeds us dies in the middle: the end of the pipe isn't the message's. */
+START_TEST(input_of_a_feeder_that_dies)
+{
+    ck_assert_int_eq(feeder_dies(false), 11);
+    ck_assert_int_eq(feeder_dies(true), 11);
 }
 END_TEST
 
@@ -752,6 +793,7 @@ main(void)
     tcase_add_test(t, the_beginning_of_a_message);
     tcase_add_test(t, input_from_a_pipe);
     tcase_add_test(t, input_and_signals);
+    tcase_add_test(t, input_and_an_ignored_signal);
     tcase_add_test(t, input_of_a_feeder_that_dies);
     tcase_add_test(t, users_are_looked_up);
     suite_add_tcase(s, t);

@@ -460,9 +460,20 @@ def test_started_by_mail_user(build):
 def test_root_is_given_up_first(build):
     """Invariant 1: before a byte of the message is read."""
     need_root()
+    root_is_given_up(build, lambda uid: None)
+
+
+def test_half_of_root_is_given_up_too(build):
+    """Another effective user's id, but root's real one: it could go back."""
+    need_root()
+    root_is_given_up(build, os.seteuid)
+    root_is_given_up(build, lambda uid: os.seteuid(12345))
+
+
+def root_is_given_up(build, before):
     with Host(build) as host:
         uid, gid = host.settings["mail_user"].split(":")
-        process = subprocess.Popen(host.command("ann"), stdin=subprocess.PIPE)
+        process = subprocess.Popen(host.command("ann"), stdin=subprocess.PIPE, preexec_fn=lambda: before(int(uid)))
 
         def status():
             with open("/proc/%d/status" % process.pid) as f:

@@ -5,7 +5,8 @@
  * ends too. A feeder waits for our exit status, so one that isn't our parent any more has died;
  * then nothing is delivered, and the agent tries again. A process is taken out of the list of
  * parents only after its descriptors were closed, so this is asked late: when the file has been
- * synced, right before it gets its place.
+ * synced, right before it gets its place. And who our parent is, is asked early, when the
+ * program begins: looking up the user may take seconds.
  *
  * The signals are blocked but while we wait for input, so that none is lost between a look and
  * a wait, and none comes between the rename and the end.
@@ -32,6 +33,7 @@ static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 #define STOP_SIGNALS (sizeof stop_signals / sizeof stop_signals[0])
 
 static volatile sig_atomic_t stopped; /* a signal's handler can reach nothing else */
+static pid_t first_parent;            /* of the process */
 
 static void
 on_stop(int sig)
@@ -41,18 +43,21 @@ on_stop(int sig)
 }
 
 void
-input_catch_signals(void)
+input_prepare(void)
 {
     struct sigaction stop = {.sa_handler = on_stop}, old;
     sigset_t set;
 
+    first_parent = getppid();
     stopped = 0;
     sigemptyset(&stop.sa_mask);
     sigemptyset(&set);
     for (size_t i = 0; i < STOP_SIGNALS; i++) {
+        /* one that is ignored (nohup) would be pending all the same, were it blocked */
+        if (sigaction(stop_signals[i], NULL, &old) != 0 || old.sa_handler == SIG_IGN)
+            continue;
         sigaddset(&set, stop_signals[i]);
-        if (sigaction(stop_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-            sigaction(stop_signals[i], &stop, NULL);
+        sigaction(stop_signals[i], &stop, NULL);
     }
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
@@ -200,7 +205,7 @@ input_open(struct input *in, int fd)
     memset(in, 0, sizeof *in);
     in->source.read = input_read;
     in->fd = fd;
-    in->feeder = getppid();
+    in->feeder = first_parent;
     in->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     in->block = mem_alloc(INPUT_BLOCK);
     do {

@@ -32,12 +32,12 @@ struct input {
     bool ended;
     bool started; /* octets were given out */
     bool is_file; /* a regular file: nobody feeds it */
-    pid_t feeder; /* our parent at the start */
+    pid_t feeder; /* our parent at input_prepare() */
 };
 
-/* Catches SIGTERM, SIGINT and SIGHUP from here on: reading ends with ERR_TEMP then, and
-   input_give_up() is true. */
-void input_catch_signals(void);
+/* First of all. Takes note of our parent, and catches SIGTERM, SIGINT and SIGHUP, unless they
+   are ignored, from here on: reading ends with ERR_TEMP then, and input_give_up() is true. */
+void input_prepare(void);
 /* Reads the beginning. 0, ERR_EOF (nothing came at all), ERR_TIMEOUT (nothing came for ten
    minutes), ERR_TEMP (a signal), ERR_IO. In any case input_close(). */
 int input_open(struct input *in, int fd);

@@ -2,10 +2,12 @@
  * mansio-deliver(8): the delivery agent that a mail transfer agent starts for each message.
  * This is the command line; the work is in deliver.c.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@ prepare_process(void)
 {
     struct rlimit limit;
 
+    input_prepare();
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0)
             (void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
@@ -35,7 +38,15 @@ prepare_process(void)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_FSIZE, &limit);
     }
-    input_catch_signals();
+}
+
+/* Root that runs as another user for the moment (so fetchmail starts its mda) could become root
+   again. As root it gives up all of it, in deliver.c. */
+static void
+be_all_of_root(void)
+{
+    if (getuid() == 0 && geteuid() != 0 && seteuid(0) != 0)
+        log_fatal(DELIVER_TEMPORARY, "seteuid: %s", strerror(errno));
 }
 
 /* -1, or an exit status: nothing is to be delivered. */
@@ -108,6 +119,7 @@ main(int argc, char **argv)
     atexit(last_word);
     sys_init();
     log_open("syslog", "mansio-deliver");
+    be_all_of_root();
     opterr = 0; /* one line, ours */
     status = read_options(argc, argv, &options);
     if (status < 0)
