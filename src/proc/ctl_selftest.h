@@ -27,8 +27,8 @@ struct selftest {
     struct conf *conf; /* defaults, but for auto_folders */
 };
 
-/* Runs all of it in `dir`, which it empties before and removes after; prints the report. How
-   much was wrong. */
+/* Runs all of it in `dir`, an empty directory, and leaves what it made there; prints the
+   report. How much was wrong. */
 unsigned selftest_run(const char *dir, bool verbose);
 
 /* One line of the report: "ok", "NOTE" or "NO" (counted in t->wrong), what was tried, and what

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -183,6 +184,7 @@ in_child(const struct selftest *t, struct shared *s, long kill_at, bool armed,
     fflush(stdout);
     pid = fork();
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody goes on when the test is broken off */
         stepper.shared = s;
         stepper.armed = armed;
         stepper.kill_at = kill_at;

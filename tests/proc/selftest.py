@@ -4,8 +4,10 @@
     selftest.py BUILD_DIRECTORY [WORD ...]
 """
 
+import glob
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,6 +52,20 @@ def test_places_that_can_not_be(build):
         for words, status in ((["/nonexistent"], 1), (["/proc"], 1), ([], 64), (["-x", "/tmp"], 64), (["/tmp", "/tmp"], 64)):
             done = server.ctl("selftest", *words)
             assert done.returncode == status and "mansioctl: " in done.stderr, (words, done)
+
+
+def test_broken_off(build):
+    """Each signal that breaks it off leaves neither the directory nor a process."""
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with tempfile.TemporaryDirectory() as top, Server(build, start=False) as server:
+            os.chmod(top, 0o755)
+            running = subprocess.Popen([server.program("mansioctl"), "-c", server.conf_path, "selftest", top],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            harness.wait_until(lambda: glob.glob(os.path.join(top, "*", "run")) or running.poll() is not None, 60)
+            running.send_signal(sig)
+            errors = running.communicate(timeout=60)[1]
+            assert running.returncode == 75 and "broken off" in errors, (sig, running.returncode, errors)
+            assert os.listdir(top) == [], (sig, os.listdir(top))
 
 
 def test_read_only(build):
