@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -363,6 +364,54 @@ START_TEST(killed_at_each_step_of_making_an_index)
 }
 END_TEST
 
+static struct rlimit descriptors;
+
+/* From here on none is to be had. */
+static void
+no_descriptors_after_replay(const char *name)
+{
+    struct rlimit none = {0, descriptors.rlim_max};
+
+    if (strcmp(name, "index:replayed") == 0)
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+/* A recovery that was begun with others inside, and that the system cut short: what they have
+   mapped is no longer the environment. */
+START_TEST(recovery_that_failed_keeps_others_out)
+{
+    struct index_mailbox before, after;
+    struct index *inside, *failing;
+    char name[160];
+
+    make_index();
+    ck_assert_int_eq(index_open(path, LOCK_WAIT, &inside), 0);
+    ck_assert_int_eq(index_lock(inside), 0);
+    index_unlock(inside);
+    snprintf(name, sizeof name, "%s/db/__db.001", path);
+    ck_assert_int_eq(unlink(name), 0);
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+    ck_assert_int_eq(index_open(path, LOCK_WAIT, &failing), 0);
+    sys_hooks.step = no_descriptors_after_replay;
+    ck_assert_int_eq(index_lock(failing), ERR_SHORT);
+    sys_hooks.step = NULL;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+    index_close(&failing);
+
+    for (int i = 0; i < 3; i++) {
+        look(&before);
+        ck_assert_int_eq(index_lock(inside), 0);
+        ck_assert_int_eq(change(inside), 0);
+        index_unlock(inside);
+        look(&after);
+        ck_assert_uint_eq(after.uidnext, before.uidnext + 3);
+        ck_assert_int_eq(child_change(), 0);
+    }
+    index_close(&inside);
+}
+END_TEST
+
 /* Cuts the file off in its first page: recovery can't do, salvage must. */
 static void
 damage(const char *file)
@@ -660,6 +709,7 @@ main(void)
     tcase_add_test(c, killed_at_each_step_of_a_transaction);
     tcase_add_test(c, bulk_transactions_killed_at_random);
     tcase_add_test(c, killed_at_each_step_of_recovery);
+    tcase_add_test(c, recovery_that_failed_keeps_others_out);
     tcase_add_test(c, killed_at_each_step_of_making_an_index);
     tcase_add_test(c, killed_at_each_step_of_salvage);
     tcase_add_test(c, writers_killed_at_random);

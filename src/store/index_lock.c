@@ -291,7 +291,8 @@ index_lock(struct index *ix)
     if (err == 0)
         return 0;
     kv_forget(&ix->kv);
-    if (state == LOCK_RECOVER || (!kv_is_resource(err) && err != ERR_UNSUPPORTED))
+    /* once recovery has begun, nobody may go on with what he has mapped */
+    if (ix->recovered || (!kv_is_resource(err) && err != ERR_UNSUPPORTED))
         lockfile_unlock_dirty(ix->lock);
     else
         lockfile_unlock(ix->lock);
