@@ -672,6 +672,7 @@ START_TEST(a_uidvalidity_never_comes_back)
 {
     struct account *a = open_account(false);
     struct index_mailbox row;
+    uint32_t other;
 
     make_listed(".A");
     make_listed(".B"); /* Courier takes the time in seconds: two may be the same */
@@ -689,6 +690,16 @@ START_TEST(a_uidvalidity_never_comes_back)
     ck_assert_uint_eq(folder_uidvalidity(a, "D"), 500);
     ck_assert_int_eq(folder_rename(a, "D", "C"), 0); /* its own name */
     ck_assert_uint_eq(folder_uidvalidity(a, "C"), 500);
+    make_listed(".E");
+    make_listed(".F");
+    ck_assert_uint_eq(folder_uidvalidity(a, "E"), 500);
+    ck_assert_uint_eq(folder_uidvalidity(a, "F"), 500);
+    ck_assert_int_eq(folder_delete(a, "E"), 0);
+    ck_assert_int_eq(renameat(root, ".F", root, ".E"), 0); /* by another program */
+    other = folder_uidvalidity(a, "E");
+    ck_assert_uint_gt(other, 500);
+    ck_assert_int_eq(renameat(root, ".E", root, ".G"), 0);
+    ck_assert_uint_eq(folder_uidvalidity(a, "G"), other);
     ck_assert_int_eq(account_lock(a), 0);
     ck_assert_int_eq(index_begin(a->ix), 0);
     ck_assert_int_eq(index_mailbox_import(a->ix, "X", UINT32_MAX, &row), ERR_RANGE);

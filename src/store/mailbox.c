@@ -145,10 +145,14 @@ adopt(struct mailbox *m)
     err = index_begin(ix);
     if (err == 0)
         err = index_mailbox_rename(ix, old, m->name);
+    if (err == 0) /* it has got another UIDVALIDITY if a former folder of that name had this */
+        err = index_mailbox_get(ix, m->name, &m->row);
     if (err == 0)
         err = index_commit(ix, true);
     else
         index_abort(ix);
+    if (err == 0 && m->row.uidvalidity != uidvalidity)
+        save_id(m);
     return err;
 }
 
