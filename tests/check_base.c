@@ -283,6 +283,19 @@ START_TEST(panic_ends_with_70)
 }
 END_TEST
 
+static void
+end_with_71(void)
+{
+    _exit(71);
+}
+
+START_TEST(panic_has_a_last_word)
+{
+    log_last_word = end_with_71;
+    log_panic("invariant");
+}
+END_TEST
+
 START_TEST(errors_have_texts)
 {
     int e;
@@ -352,6 +365,7 @@ main(void)
     tcase_add_test(t, log_loses_no_line_while_it_is_reopened);
     tcase_add_test(t, root_follows_no_symlinks_of_others);
     tcase_add_exit_test(t, panic_ends_with_70, 70);
+    tcase_add_exit_test(t, panic_has_a_last_word, 71);
     tcase_add_test(t, errors_have_texts);
     tcase_add_test(t, clock_and_random_can_be_bent);
     tcase_add_test_raise_signal(t, crash_step_kills_at_the_nth_pass, 9);

@@ -30,6 +30,7 @@ static struct {
 } logger = {.to = TO_STDERR, .fd = -1, .program = "mansio", .level = LOG_LEVEL_INFO};
 
 void (*log_hook)(enum log_level level, const char *line);
+void (*log_last_word)(void);
 
 /* Is fd the file at the path itself, or did a symbolic link of root's lead there? The folder
    may belong to an unprivileged user, who could have root write elsewhere by a link of his own.
@@ -241,5 +242,7 @@ _Noreturn void
 log_panic(const char *fmt, ...)
 {
     LOG_BODY(LOG_LEVEL_ERROR, LOG_CRIT);
+    if (log_last_word != NULL)
+        log_last_word();
     _exit(EXIT_PANIC);
 }

@@ -37,6 +37,9 @@ void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void log_fatal(int status, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 _Noreturn void log_panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Called by log_panic() at its end, as it leaves no other way (atexit) to a program that must
+ * say something to those who started it; NULL = nothing. */
+extern void (*log_last_word)(void);
 
 /* Test seam: called with the finished line (level, prefix and text) instead of writing it. */
 extern void (*log_hook)(enum log_level level, const char *line);

@@ -100,8 +100,8 @@ read_options(int argc, char **argv, struct deliver_options *o)
 
 static bool ended; /* by the end of main(), with all said that is to be said */
 
-/* An exit from deep inside, with a line in the log only: out of memory, ids that can't be set.
-   Postfix would take some of these statuses for final. */
+/* An exit from deep inside, with a line in the log only: out of memory, ids that can't be set,
+   a panic. Postfix would take some of these statuses for final. */
 static void
 last_word(void)
 {
@@ -117,6 +117,7 @@ main(int argc, char **argv)
 
     prepare_process();
     atexit(last_word);
+    log_last_word = last_word;
     sys_init();
     log_open("syslog", "mansio-deliver");
     be_all_of_root();
