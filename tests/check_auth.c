@@ -539,6 +539,10 @@ START_TEST(test_lookups)
     ck_assert_str_eq(an.mail, "/m");
     write_users("new:{PLAIN}x\n");
     ck_assert_int_eq(auth_lookup(t.path, "new", &an, 5), 0);
+    ck_assert_int_eq(truncate(t.users, 0), 0); /* somebody begins to write it */
+    ck_assert_int_eq(auth_lookup(t.path, "nobody", &an, 5), ERR_TEMP);
+    write_users("");
+    ck_assert_int_eq(auth_lookup(t.path, "nobody", &an, 5), ERR_NOENT);
     ck_assert_int_eq(auth_lookup("/nonexistent", "ann", &an, 5), ERR_TEMP);
     login("ann", "secret"); /* nothing was counted */
     if (geteuid() != 0 || conf_user_ids("nobody", &nobody, &gid) != 0)

@@ -763,6 +763,9 @@ START_TEST(users_are_looked_up)
     ck_assert_int_eq(user_lookup(conf, "bob", "", &an), 0);
     ck_assert_int_eq(user_lookup(conf, "bob+x", "+", &an), 0);
     ck_assert_str_eq(an.user, "bob@example.org");
+    ck_assert_int_eq(user_lookup(conf, "nobody", "", &an), ERR_NOENT);
+    ck_assert_int_eq(truncate(path, 0), 0); /* somebody begins to write it */
+    ck_assert_int_eq(user_lookup(conf, "nobody", "", &an), ERR_TEMP);
     unlink(path);
     ck_assert_int_eq(user_lookup(conf, "bob", "", &an), ERR_TEMP);
 }

@@ -228,12 +228,15 @@ is_good_request(const struct auth_request *rq)
            is_text(rq->address, sizeof rq->address) && is_text(rq->session, sizeof rq->session);
 }
 
-/* Where a delivery goes. Nothing to guess, so nothing to delay. */
+/* Where a delivery goes. Nothing to guess, so nothing to delay. A file without users is more
+   likely one that is being written than a reason to send everybody's mail back. */
 static void
 look_up(struct auth_request_state *r)
 {
     auth_check_refresh(&r->server->check);
-    if (auth_check_lookup(&r->server->check, r->rq.user, &r->an))
+    if (users_file_count(r->server->check.users) == 0)
+        answer(r, AUTH_UNAVAILABLE, "no users at all");
+    else if (auth_check_lookup(&r->server->check, r->rq.user, &r->an))
         answer(r, AUTH_OK, "");
     else
         answer(r, AUTH_FAILED, "unknown user");

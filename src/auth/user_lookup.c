@@ -31,6 +31,10 @@ find_in_file(const struct conf *conf, struct auth_check *file, const char *name,
                   (unsigned long)geteuid(), conf->user_db);
         return ERR_TEMP;
     }
+    if (users_file_count(file->users) == 0) { /* as in the auth process: is it being written? */
+        log_error("no user is looked up as long as there are none in %s", conf->user_db);
+        return ERR_TEMP;
+    }
     memset(an, 0, sizeof *an);
     return auth_check_lookup(file, name, an) ? 0 : ERR_NOENT;
 }

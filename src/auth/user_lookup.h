@@ -16,7 +16,8 @@
  * detail (RFC 5233) and left away; "" = there are none.
  *
  * 0 and user, home, mail, quota in *an; ERR_NOENT: no such user; ERR_CANNOT: nobody can have
- * that name; ERR_TEMP (logged): the auth process doesn't run, and the file can't be read.
+ * that name; ERR_TEMP (logged): the auth process doesn't run, and the file can't be read; or
+ * there are no users at all.
  */
 int user_lookup(const struct conf *conf, const char *name, const char *delimiters,
                 struct auth_answer *an);

@@ -116,7 +116,7 @@ find_user(struct delivering *d)
     if (err != 0)
         return deliver_fail(DELIVER_TEMPORARY, "4.3.0",
                             "users can't be looked up: mansiod doesn't run or doesn't answer "
-                            "this user, who can't read %s either",
+                            "this user, who can't read %s either, or there are none in it",
                             d->conf->user_db);
     log_set_prefix("deliver(%s): ", d->user.user);
     return 0;
