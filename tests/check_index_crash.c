@@ -412,6 +412,68 @@ START_TEST(recovery_that_failed_keeps_others_out)
 }
 END_TEST
 
+/* Does memory have another shape here than the system's limit counts? */
+static bool
+memory_is_watched(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return true;
+#else
+    return getenv("MANSIO_TEST_VALGRIND") != NULL;
+#endif
+}
+
+/* Octets of this process's address space. */
+static unsigned long
+address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    return pages * (unsigned long)sysconf(_SC_PAGESIZE);
+}
+
+/* A process that gets no memory for the index leaves it as it is, at whatever point that is;
+   whether nobody was inside (0), or somebody died there (1). */
+START_TEST(want_of_memory_is_no_damage)
+{
+    struct index_mailbox before, after;
+    unsigned long now = address_space();
+    int status = -1, refused = 0;
+
+    if (memory_is_watched())
+        return;
+    make_index();
+    look(&before);
+    for (unsigned long more = 0; status != 0; more += 50000) {
+        pid_t pid;
+
+        ck_assert_uint_lt(more, 10000000);
+        if (_i == 1)
+            ck_assert(!killed_at(child_change, 2));
+        pid = fork();
+        if (pid == 0) {
+            struct rlimit limit = {now + more, now + more};
+
+            log_set_level(LOG_LEVEL_ERROR);
+            if (setrlimit(RLIMIT_AS, &limit) != 0)
+                _exit(1);
+            _exit(-child_lock());
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        refused += WIFEXITED(status) && WEXITSTATUS(status) == -ERR_SHORT;
+        look(&after);
+        ck_assert_uint_eq(after.uidvalidity, before.uidvalidity);
+        ck_assert_uint_eq(after.uidnext, before.uidnext);
+        ck_assert_uint_eq(after.messages, before.messages);
+    }
+    ck_assert_int_gt(refused, 0);
+}
+END_TEST
+
 /* Cuts the file off in its first page: recovery can't do, salvage must. */
 static void
 damage(const char *file)
@@ -710,6 +772,7 @@ main(void)
     tcase_add_test(c, bulk_transactions_killed_at_random);
     tcase_add_test(c, killed_at_each_step_of_recovery);
     tcase_add_test(c, recovery_that_failed_keeps_others_out);
+    tcase_add_loop_test(c, want_of_memory_is_no_damage, 0, 2);
     tcase_add_test(c, killed_at_each_step_of_making_an_index);
     tcase_add_test(c, killed_at_each_step_of_salvage);
     tcase_add_test(c, writers_killed_at_random);

@@ -149,6 +149,8 @@ code_of(const struct kv *kv, int ret)
 {
     int code = resource_code(kv->res.write_error);
 
+    if (code == 0 && kv->res.no_memory)
+        code = ERR_SHORT;
     if (code == 0)
         code = resource_code(ret);
     return code != 0 ? code : ERR_CORRUPT;

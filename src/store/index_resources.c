@@ -67,6 +67,14 @@ resources_release(struct resources *r)
         user.now = NULL;
 }
 
+/* Berkeley DB says ENOMEM also when its own regions are full; only this is the system's. */
+static void
+note_memory(int error)
+{
+    if (user.now != NULL && error == ENOMEM)
+        user.now->no_memory = true;
+}
+
 static void
 link_block(struct res_block *b, size_t n)
 {
@@ -101,8 +109,10 @@ res_malloc(size_t n)
     if (n > SIZE_MAX - sizeof *b)
         return NULL;
     b = malloc(sizeof *b + n);
-    if (b == NULL)
+    if (b == NULL) {
+        note_memory(ENOMEM);
         return NULL;
+    }
     link_block(b, n);
     return b + 1;
 }
@@ -122,6 +132,7 @@ res_realloc(void *p, size_t n)
     unlink_block(b);
     moved = realloc(b, sizeof *b + n);
     if (moved == NULL) { /* the old block stays */
+        note_memory(ENOMEM);
         link_block(b, old);
         return NULL;
     }
@@ -179,6 +190,8 @@ res_open(const char *path, int flags, ...)
     if (flush_pages(r) != 0) /* its first page is read past res_pread() */
         return -1;
     fd = open(path, flags | O_CLOEXEC, mode);
+    if (fd < 0)
+        note_memory(errno);
     if (fd >= 0 && r != NULL && (flags & O_CREAT) != 0)
         r->new_names = true;
     if (fd >= 0 && r != NULL && r->fds_count < RES_FDS) {
@@ -351,8 +364,10 @@ map_region(struct resources *r, int fd, size_t size, void **at)
     int error = errno;
 
     close(fd);
-    if (p == MAP_FAILED)
+    if (p == MAP_FAILED) {
+        note_memory(error);
         return error;
+    }
     r->maps[r->maps_count].at = p;
     r->maps[r->maps_count].len = size;
     r->maps_count++;

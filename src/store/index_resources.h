@@ -41,6 +41,7 @@ struct resources {
     bool new_names;  /* in it, that aren't synced yet */
     struct guard guard;
     int write_error;  /* errno of the last write that failed, 0 = none */
+    bool no_memory;   /* the system refused some */
     bool recovering;  /* holes in files are to be expected */
     bool bad_page;    /* the page read just now is damaged */
     unsigned damaged; /* pages found damaged */
