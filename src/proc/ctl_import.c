@@ -138,7 +138,7 @@ for_users(struct work *w, char **names, int count, bool ahead,
     struct account *a;
     bool has = true;
     size_t i;
-    int status = ctl_owners_find(w->conf, names, (size_t)count, &owners);
+    int status = ctl_owners_find(w->conf, names, (size_t)count, &owners), reached;
 
     if (status == 0)
         status = ctl_become_mail_user(w->conf);
@@ -147,8 +147,12 @@ for_users(struct work *w, char **names, int count, bool ahead,
     for (i = 0; status == 0 && i < owners.count; i++) {
         w->user = owners.items[i].name;
         w->nth = i + 1;
-        if (count == 0 && ctl_owner_has_mail(w->conf, &owners.items[i], &has) == 0 && !has)
-            continue;
+        if (count == 0) {
+            reached = ctl_owner_has_mail(w->conf, &owners.items[i], &has);
+            note(w, reached);
+            if (reached != 0 || !has)
+                continue;
+        }
         owners.items[i].ahead = ahead;
         note(w, ctl_owner_open(w->conf, &owners.items[i], &a));
         if (a != NULL)

@@ -219,6 +219,25 @@ def test_mailbox_check_and_rebuild(build):
         assert not os.path.exists(server.maildir("carl"))
 
 
+def test_all_who_can_be_reached(build):
+    """import -a and export -a: one user whose mail can't be reached is named once, and doesn't stop the others."""
+    with Server(build) as server:
+        for user in ("ann", "bob"):
+            server.imap(user).logout()
+        home = os.path.dirname(server.maildir("ann"))
+        owner = os.stat(home)
+        os.chown(home, os.geteuid(), os.getegid())
+        os.chmod(home, 0)
+        try:
+            for word in ("import", "export"):
+                done = server.ctl(word, "-a")
+                assert done.returncode == 77 and done.stderr.count("Permission denied") == 1, done
+                assert "bob: " in done.stdout and "ann: " not in done.stdout and "carl" not in done.stdout, done
+        finally:
+            os.chown(home, owner.st_uid, owner.st_gid)
+            os.chmod(home, owner.st_mode & 0o7777)
+
+
 # The init script and its neighbours
 
 def init_script(server):
