@@ -404,6 +404,12 @@ kv_settle(struct kv *kv)
     return fail(kv, errno, "pages");
 }
 
+bool
+kv_holds_pages(const struct kv *kv)
+{
+    return kv->res.guard.count > 0;
+}
+
 int
 kv_checkpoint(struct kv *kv, bool now)
 {

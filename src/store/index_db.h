@@ -62,6 +62,8 @@ bool kv_in_transaction(const struct kv *kv);
 int kv_checkpoint(struct kv *kv, bool now);
 /* Before the lock is given up: no page is held back (index_guard.h). */
 int kv_settle(struct kv *kv);
+/* Are some held back all the same, after a failure? */
+bool kv_holds_pages(const struct kv *kv);
 
 /* A run of octets. */
 struct kv_slice {

@@ -227,6 +227,8 @@ join_env(struct index *ix)
         return 0;
     if (ix->kv != NULL && kv_suspect(ix->kv))
         lockfile_set_note(ix->lock, lockfile_note(ix->lock) | NOTE_SUSPECT);
+    if (ix->kv != NULL && (kv_settle(ix->kv) != 0 || kv_holds_pages(ix->kv)))
+        err = ERR_TEMP; /* Berkeley DB takes these pages for written: only recovery has them */
     kv_forget(&ix->kv);
     return err;
 }
