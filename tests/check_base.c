@@ -271,8 +271,20 @@ START_TEST(root_follows_no_symlinks_of_others)
     ck_assert_int_ne(log_open(log, "test"), 0);
     ck_assert_int_eq(stat(other, &st), 0);
     ck_assert_int_eq(st.st_size, 0);
+    unlink(other); /* a link to nothing: root makes nothing there */
+    ck_assert_int_ne(log_open(log, "test"), 0);
+    ck_assert_int_ne(stat(other, &st), 0);
+    ck_assert_int_eq(lchown(log, 0, 0), 0);
+    ck_assert_int_eq(log_open(log, "test"), 0); /* but if it's root's own */
+    ck_assert_int_eq(stat(other, &st), 0);
+    log_open("stderr", "test");
     unlink(log);
     unlink(other);
+    ck_assert_int_eq(log_open(log, "test"), 0);
+    ck_assert_int_eq(lstat(log, &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777 & ~0640u, 0);
+    log_open("stderr", "test");
+    unlink(log);
     rmdir(folder);
 }
 END_TEST

@@ -47,11 +47,30 @@ is_trusted(const char *path, int fd)
     return there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 
+/* Root makes no file at the end of another user's link: an empty one can do harm too, such as
+   /etc/nologin. */
+static int
+open_or_create(const char *path)
+{
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY;
+    struct stat st;
+    int fd, exclusive = 0;
+
+    if (geteuid() == 0 && (lstat(path, &st) != 0 || (S_ISLNK(st.st_mode) && st.st_uid != 0)))
+        exclusive = O_EXCL;
+    fd = open(path, flags);
+    if (fd < 0 && errno == ENOENT)
+        fd = open(path, flags | O_CREAT | exclusive, 0640);
+    if (fd < 0 && errno == EEXIST)
+        fd = open(path, flags); /* made meanwhile */
+    return fd;
+}
+
 /* Called in handlers of signals too. */
 static int
 open_file(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = open_or_create(path);
 
     if (fd < 0 || geteuid() != 0 || is_trusted(path, fd))
         return fd;
