@@ -536,6 +536,36 @@ START_TEST(ahead_of_a_delivery)
 }
 END_TEST
 
+/* The index is mended before the first session: the list still counts. */
+START_TEST(ahead_of_a_salvage)
+{
+    struct import_summary s;
+    struct account *a;
+    unsigned uidvalidity;
+    uint32_t uidnext;
+    int file;
+
+    put("cur", "1700000001.a:2,S");
+    write_text("dovecot-uidlist", "3 V1000 N2\n1 :1700000001.a\n");
+    a = open_account(true);
+    ck_assert_int_eq(import_account(a, NULL, NULL, &s), 0);
+    account_close(&a);
+    file = openat(root, "mansio-index/db/cache.db", O_WRONLY | O_CLOEXEC);
+    ck_assert_int_ge(file, 0);
+    ck_assert_int_eq(ftruncate(file, 100), 0);
+    close(file);
+    ck_assert_int_eq(unlinkat(root, "mansio-index/db/__db.001", 0), 0);
+    put("cur", "1700000002.b:2,S");
+    put("cur", "1700000000.c:2,");
+    write_text("dovecot-uidlist",
+               "3 V1000 N4\n1 :1700000001.a\n2 :1700000002.b\n3 :1700000000.c\n");
+    a = open_account(false);
+    ck_assert_str_eq(inbox(a, &uidvalidity, &uidnext), "1S 2S 3");
+    ck_assert_uint_eq(uidvalidity, 1000);
+    account_close(&a);
+}
+END_TEST
+
 #define MANY 9000 /* more than one piece of a scan */
 
 static int crash_at;
@@ -847,6 +877,7 @@ main(void)
     tcase_add_test(folders, first_open);
     tcase_add_test(folders, ahead_leaves_room);
     tcase_add_test(folders, ahead_of_a_delivery);
+    tcase_add_test(folders, ahead_of_a_salvage);
     tcase_add_test(folders, cut_short_at_every_step);
     tcase_add_test(folders, a_uidvalidity_never_comes_back);
     tcase_add_test(folders, keywords_become_letters);

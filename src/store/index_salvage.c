@@ -314,7 +314,9 @@ recount(struct salvage *s, struct index_mailbox *row)
     row->bytes = row->crlf_bytes = 0;
     row->first_unseen = 0;
     row->first_unseen_known = true;
-    row->new_mtime = row->cur_mtime = row->scanned_at = 0;
+    row->new_mtime = 0;
+    if (row->cur_mtime >= 0) /* below: other servers' lists are to be read yet, import_scan.c */
+        row->cur_mtime = row->scanned_at = 0;
     row->own_changes = false;
     key_message(pair, row->id, 0);
     err = kv_scan(s->to, KV_MESSAGES, slice(pair, 4), slice(pair, 4), recount_block, &r);
