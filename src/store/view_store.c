@@ -12,7 +12,7 @@
  * files, which the scan drops.
  *
  * Both work in pieces and give the lock up between them, so that 200,000 messages don't keep
- * other sessions waiting.
+ * other sessions waiting. What an error finds done in earlier pieces stays done.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +74,7 @@ remember(struct job *j, const char *from, const char *to)
     j->renamed[j->renamed_count++].to = arena_strdup(j->paths, to);
 }
 
-/* NO means that nothing was stored. */
+/* An error: nothing of this piece is stored. */
 static void
 take_back(struct job *j)
 {
