@@ -186,9 +186,13 @@ def _first_login(change):
     change.shown[SUBSCRIBED] = {b"Trash": frozenset()}
 
 
+def no_maildir(server):
+    shutil.rmtree(server.maildir())
+
+
 OPERATIONS = [
-    Operation("first login", b"LOGIN %s %s" % (USER.encode(), PASSWORD.encode()), _first_login, commands=(), prepare=lambda s: shutil.rmtree(s.maildir()),
-              login=False, fresh=True, quiet=True),
+    Operation("first login", b"LOGIN %s %s" % (USER.encode(), PASSWORD.encode()), _first_login, commands=(),
+              prepare=no_maildir, login=False, fresh=True, quiet=True),
     Operation("new mail", b"SELECT INBOX", _new_mail, commands=(), prepare=deliver_two, by_files=True, quiet=True),
     Operation("mansio-deliver", None, lambda c: c.add(b"INBOX", b"arrived"),
               program=("mansio-deliver", "-c", "CONF", USER), stdin=message(b"arrived")),
