@@ -21,6 +21,11 @@ import sys
 import tempfile
 import time
 
+# nohup and background shells leave these ignored, and programs keep to that
+for _signal in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
+
 PASSWORD = "secret"
 USERS = ("ann", "bob", "carl")
 START_SECONDS = 20
