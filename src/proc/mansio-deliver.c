@@ -18,8 +18,8 @@
 #include "proc/deliver_input.h"
 
 #define USAGE                                                                                  \
-    "usage: mansio-deliver [-Cqs] [-a address] [-c file] [-e characters] [-f sender] "         \
-    "[-m folder] user"
+    "usage: mansio-deliver [-CqsV] [-a address] [-c file] [-e characters] [-f sender] "        \
+    "[-m folder] [-d] user"
 
 /* What a mail transfer agent leaves us with is no reason to fail half-way. */
 static void
