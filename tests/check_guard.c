@@ -2,6 +2,7 @@
  * Pages that a power cut tore are put back (store/index_guard.c), and nothing else is.
  */
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/sys.h"
 #include "store/index_db.h"
 #include "store/index_guard.h"
 #include "store/maildir.h"
@@ -223,6 +225,34 @@ START_TEST(a_full_disk)
 }
 END_TEST
 
+static int
+sync_says_full(int file)
+{
+    (void)file;
+    errno = ENOSPC;
+    return -1;
+}
+
+/* Some file systems find out only then. The pages that aren't synced keep their images. */
+START_TEST(a_full_disk_at_a_sync)
+{
+    struct guard other;
+
+    put(0, 1, 'a');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    guard_init(&other);
+    other.dir = dir;
+    ck_assert_int_eq(guard_put(&other, fd, KV_MAILBOXES, page(2, 'A'), PAGE, 0), 0);
+    sys_hooks.fsync = sync_says_full;
+    ck_assert_int_eq(guard_flush(&other), -1);
+    sys_hooks.fsync = NULL;
+    guard_free(&other);
+    tear(0, 1, 'x', PAGE / 2);
+    ck_assert_int_eq(guard_restore(dir), 1);
+    expect(0, 1, 'a');
+}
+END_TEST
+
 int
 main(void)
 {
@@ -239,6 +269,7 @@ main(void)
     tcase_add_test(c, damaged_records_end_it);
     tcase_add_test(c, another_process_begins_a_generation);
     tcase_add_test(c, a_full_disk);
+    tcase_add_test(c, a_full_disk_at_a_sync);
     suite_add_tcase(s, c);
     runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

@@ -205,8 +205,10 @@ make_room(struct guard *g)
             memcmp(first.magic, MAGIC, sizeof first.magic) == 0;
     if (there && first.generation == g->generation && g->end < GENERATION_MAX)
         return 0;
-    if (there && sync_files(g->dir) != 0)
+    if (there && sync_files(g->dir) != 0) {
+        errno = EIO; /* even if it says that the disk is full: give_up() would drop images */
         return -1;
+    }
     g->loose = 0;
     /* random: no record of an older generation that is left behind ours is ever taken for ours
      */
