@@ -80,6 +80,8 @@ enum service { SERVICE_IMAP, SERVICE_IMAPS, SERVICE_POP3, SERVICE_POP3S };
 bool client_open(struct client *c, const struct target *t, enum service service, void **resume,
                  bool *resumed);
 void client_close(struct client *c);
+/* Makes the TLS session of a connected socket; the handshake is the caller's. */
+void client_prepare_tls(struct client *c);
 void client_put(struct client *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void client_put_bytes(struct client *c, const void *p, size_t n);
 void client_flush(struct client *c);

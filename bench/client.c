@@ -17,7 +17,8 @@
 
 #include "bench.h"
 
-#define IN_BLOCK (256 * 1024)
+#define IN_BLOCK   (256 * 1024)
+#define PATIENCE_S 300 /* for one answer: a server that says nothing more ends the workload */
 
 static gnutls_certificate_credentials_t credentials;
 static pthread_once_t credentials_made = PTHREAD_ONCE_INIT;
@@ -29,26 +30,36 @@ make_credentials(void)
         abort();
 }
 
-static bool
-start_tls(struct client *c, void **resume, bool *resumed)
+void
+client_prepare_tls(struct client *c)
 {
     gnutls_session_t session;
-    gnutls_datum_t data;
-    int err;
 
     pthread_once(&credentials_made, make_credentials);
     gnutls_init(&session, GNUTLS_CLIENT);
     gnutls_set_default_priority(session);
     gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
     gnutls_transport_set_int(session, c->fd);
+    c->tls = session;
+}
+
+static bool
+start_tls(struct client *c, void **resume, bool *resumed)
+{
+    double started = now();
+    gnutls_session_t session;
+    gnutls_datum_t data;
+    int err;
+
+    client_prepare_tls(c);
+    session = c->tls;
     if (resume != NULL && *resume != NULL) {
         data = *(gnutls_datum_t *)*resume;
         gnutls_session_set_data(session, data.data, data.size);
     }
     do
         err = gnutls_handshake(session);
-    while (err < 0 && !gnutls_error_is_fatal(err));
-    c->tls = session;
+    while (err < 0 && !gnutls_error_is_fatal(err) && now() - started < PATIENCE_S);
     if (resumed != NULL)
         *resumed = err == 0 && gnutls_session_is_resumed(session);
     return err == 0;
@@ -75,6 +86,7 @@ client_open(struct client *c, const struct target *t, enum service service, void
             bool *resumed)
 {
     int ports[] = {t->imap_port, t->imaps_port, t->pop3_port, t->pop3s_port}, on = 1;
+    struct timeval patience = {.tv_sec = PATIENCE_S};
     struct sockaddr_in addr = {.sin_family = AF_INET,
                                .sin_port = htons((uint16_t)ports[service])};
     size_t len;
@@ -87,6 +99,7 @@ client_open(struct client *c, const struct target *t, enum service service, void
         return false;
     }
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if ((service == SERVICE_IMAPS || service == SERVICE_POP3S) &&
         !start_tls(c, resume, resumed)) {
         c->broken = true;
@@ -117,12 +130,22 @@ client_close(struct client *c)
 static ssize_t
 raw_read(struct client *c, void *p, size_t n)
 {
+    double started = 0;
     ssize_t got;
 
+    /* GnuTLS says AGAIN after a session ticket, too */
+    while (c->tls != NULL) {
+        got = gnutls_record_recv(c->tls, p, n);
+        if (got != GNUTLS_E_AGAIN && got != GNUTLS_E_INTERRUPTED)
+            return got;
+        if (started == 0)
+            started = now();
+        else if (now() - started > PATIENCE_S)
+            return -1;
+    }
     do
-        got = c->tls != NULL ? gnutls_record_recv(c->tls, p, n) : read(c->fd, p, n);
-    while ((c->tls != NULL && (got == GNUTLS_E_AGAIN || got == GNUTLS_E_INTERRUPTED)) ||
-           (c->tls == NULL && got < 0 && errno == EINTR));
+        got = read(c->fd, p, n);
+    while (got < 0 && errno == EINTR);
     return got;
 }
 

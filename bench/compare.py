@@ -2,13 +2,15 @@
 """Mansio and other servers side by side: the same mail, the same client, turn and turn about.
 
     compare.py BUILD_DIRECTORY [--messages 20000] [--rounds 5] [--servers mansio,dovecot,courier]
-               [--courier DIRECTORY] [--only WORD,...] [--json FILE] [--plot DIRECTORY] [--smoke]
+               [--courier DIRECTORY] [--only WORD,...] [--connections N,...] [--rush N] [--json FILE] [--plot DIRECTORY]
+               [--smoke]
 
 Installs nothing. Servers that aren't there are left out. All traffic is on loopback. bench/README says how to read
 the table.
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -104,6 +106,7 @@ class Server:
 
     name = ""
     without = frozenset()  # workloads that don't fit it
+    inotify = False  # needs an instance for each connection in IDLE, or polls
 
     def __init__(self, work):
         self.dir = os.path.join(work, self.name)
@@ -237,9 +240,12 @@ class Mansio(Server):
 
 
 class Dovecot(Server):
-    """Tuned for speed as its documentation advises: login processes in high-performance mode, no extra plug-ins."""
+    """Tuned for speed as its documentation advises: login processes in high-performance mode, mail processes that are used
+    again, no extra plug-ins."""
 
     name = "dovecot"
+    inotify = True
+    extra = ""
 
     @staticmethod
     def installed():
@@ -269,6 +275,7 @@ service %s-login {
 service %s {
   process_limit = 6000
   process_min_avail = 5
+  service_count = 100
 }
 """ % (p, p, self.ports[p], p, self.ports[p + "s"], p) for p in ("imap", "pop3"))
         self.conf = os.path.join(self.dir, "dovecot.conf")
@@ -294,10 +301,10 @@ default_process_limit = 10000
 auth_cache_size = 1M
 auth_failure_delay = 0
 service auth {{
-  client_limit = 20000
+  client_limit = 50000
 }}
 service anvil {{
-  client_limit = 20000
+  client_limit = 50000
 }}
 passdb {{
   driver = passwd-file
@@ -307,13 +314,31 @@ userdb {{
   driver = static
   args = uid={2} gid={3} home={0}/mail/%u
 }}
-{4}
-""".format(self.dir, work, entry.pw_uid, entry.pw_gid, listen))
+{4}{5}
+""".format(self.dir, work, entry.pw_uid, entry.pw_gid, listen, self.extra))
         self.own(self.mail)
 
     def start(self):
         self.spawn(["dovecot", "-F", "-c", self.conf])
         self.wait()
+
+
+class Hibernating(Dovecot):
+    """Dovecot that moves connections in IDLE to one process for all (imap_hibernate_timeout, off by default)."""
+
+    name = "hibernating"
+    extra = """
+imap_hibernate_timeout = 2s
+service imap {
+  extra_groups = $default_internal_group
+  unix_listener imap-master {
+    user = $default_internal_user
+  }
+}
+service imap-hibernate {
+  client_limit = 6000
+}
+"""
 
 
 def run_workload(bench, server, row, messages):
@@ -399,6 +424,31 @@ def ratio(a, b):
 
 REST = 5  # seconds after which a server has given back what an idle connection doesn't need
 SETTLED = 4  # seconds without a change of the number of processes
+INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
+
+
+@contextlib.contextmanager
+def inotify_for(server, connections):
+    """Instances of inotify for a server that needs one a connection: raised, where that's allowed, and put back."""
+    with open(INSTANCES) as f:
+        before = f.read()
+    raised = False
+    if server.inotify and connections + 100 > int(before):
+        try:
+            write_setting(INSTANCES, "%d\n" % (connections + 100))
+            raised = True
+        except OSError:
+            print("    %s can't be raised: %s polls" % (INSTANCES, server.name))
+    try:
+        yield
+    finally:
+        if raised:
+            write_setting(INSTANCES, before)
+
+
+def write_setting(path, text):
+    with open(path, "w") as f:
+        f.write(text)
 
 
 def wait_settled(server, limit=180):
@@ -413,7 +463,7 @@ def wait_settled(server, limit=180):
     return changed - started, count
 
 
-def hold(bench, server, connections, workload, quick):
+def hold(bench, server, connections, workload, rest, settle):
     """What so many connections in IDLE cost: KB (PSS of the whole tree by connections), wall and CPU of connecting and
     logging in, milliseconds of deliveries, seconds until the processes that served them are gone."""
     command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u", "--mail", server.mail]
@@ -424,15 +474,20 @@ def hold(bench, server, connections, workload, quick):
     process = subprocess.Popen(command + [workload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     entry = {}
     try:
-        if process.stdout.readline() == "ready %d\n" % connections:
-            time.sleep(1 if quick else REST)
+        words = process.stdout.readline().split()
+        if words[:1] == ["rush"]:
+            entry.update(zip(("served", "refused", "lost", "resent"), map(int, words[1:5])))
+            entry["median_s"], entry["max_s"] = float(words[5]), float(words[6])
+            words = process.stdout.readline().split()
+        if words == ["ready", str(connections)]:
+            time.sleep(rest)
             entry["kb"] = server.memory_kb() / connections
             entry["processes"] = len(server.pids())
             process.stdin.write("deliver\n")
             process.stdin.flush()
             words = process.stdout.readline().split()
             if len(words) == 4:
-                entry["median_ms"], entry["max_ms"] = float(words[2]), float(words[3])
+                entry["told"], entry["median_ms"], entry["max_ms"] = int(words[1]), float(words[2]), float(words[3])
         out, _ = process.communicate("end\n", timeout=600)
     finally:
         process.kill()
@@ -442,32 +497,43 @@ def hold(bench, server, connections, workload, quick):
         entry["cpu"] = float(fields[2]) if float(fields[2]) >= 0 else None
     if len(fields) != 7 or fields[6] != "ok":
         entry["fault"] = fields[6] if len(fields) == 7 else "no figures"
-    if not quick:
+    if settle:
         entry["back_s"], entry["left"] = wait_settled(server)
     return entry
 
 
-HOLD_COLUMNS = [("kb", "KB each", "%.0f"), ("wall", "login s", "%.2f"), ("cpu", "CPU s", "%.2f"),
-                ("median_ms", "median ms", "%.1f"), ("max_ms", "max ms", "%.1f"), ("processes", "processes", "%d"),
-                ("back_s", "back s", "%.0f"), ("left", "left", "%d")]
+HOLD_COLUMNS = [("kb", "KB each", "%.0f"), ("ratio", "ratio", "%.2f"), ("wall", "login s", "%.2f"), ("cpu", "CPU s", "%.2f"),
+                ("told", "told", "%d"), ("median_ms", "median ms", "%.1f"), ("max_ms", "max ms", "%.1f"),
+                ("processes", "processes", "%d"), ("back_s", "back s", "%.0f"), ("left", "left", "%d")]
+RUSH_COLUMNS = [("served", "served", "%d"), ("refused", "refused", "%d"), ("lost", "lost", "%d"), ("resent", "resent", "%d"),
+                ("median_s", "median s", "%.2f"), ("max_s", "longest s", "%.2f"), ("cpu", "CPU s", "%.2f"),
+                ("max_ms", "max ms", "%.1f"), ("back_s", "back s", "%.0f"), ("left", "left", "%d")]
 
 
-def memory_table(bench, servers, counts, peer_limit, quick):
-    """Connections held in IDLE: one line a count, a workload and a server."""
+def hold_table(bench, servers, counts, workloads, columns, options):
+    """Connections held in IDLE: one line a count, a workload and a server. Each begins with a server just started, so that
+    nothing is left of the one before; how the processes go away again is watched after the largest."""
     table = []
-    print("\n%-30s" % "connections in IDLE" + "".join("%11s" % title for _, title, _ in HOLD_COLUMNS))
+    print("\n%-26s" % "connections in IDLE" + "".join("%10s" % title for _, title, _ in columns), flush=True)
     for connections in counts:
-        for workload in ("idle", "idle-tls"):
+        for workload in workloads:
             line = {"connections": connections, "workload": workload, "kb": {}, "servers": {}}
             for server in servers:
-                if server.name != "mansio" and connections > peer_limit:
+                if server.name != "mansio" and connections > options.peer_connections:
                     continue
-                entry = hold(bench, server, connections, workload, quick)
+                if not options.smoke:
+                    server.stop()
+                    server.start()
+                with inotify_for(server, connections):
+                    entry = hold(bench, server, connections, workload, 1 if options.smoke else REST,
+                                 connections == max(counts) and not options.smoke)
                 line["servers"][server.name] = entry
                 line["kb"][server.name] = entry.get("kb")
-                print("%-30s" % ("%s %s, %d" % (server.name, workload, connections)) +
-                      "".join("%11s" % ("n/a" if entry.get(key) is None else form % entry[key])
-                              for key, _, form in HOLD_COLUMNS) +
+                if server.name != "mansio":
+                    entry["ratio"] = ratio(line["kb"].get("mansio"), entry.get("kb"))
+                print("%-26s" % ("%s %s, %d" % (server.name, workload, connections)) +
+                      "".join("%10s" % ("" if key == "ratio" and server.name == "mansio" else
+                                        "n/a" if entry.get(key) is None else form % entry[key]) for key, _, form in columns) +
                       ("\n    WRONG: %s" % entry["fault"] if "fault" in entry else ""), flush=True)
             table.append(line)
     return table
@@ -507,19 +573,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--servers", default="mansio,dovecot")
     parser.add_argument("--courier", default="/", help="where Courier's packages are unpacked (bench/courier.py)")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="words of rows; memory: the table of connections in IDLE")
     parser.add_argument("--json")
     parser.add_argument("--plot")
     parser.add_argument("--connections", default="500", help="how many are held in IDLE, e.g. 10,100,500,1000,5000")
     parser.add_argument("--peer-connections", type=int, default=1000, help="at most so many with the other servers")
+    parser.add_argument("--idle", default="idle,idle-tls", help="which of the two")
+    parser.add_argument("--rush", type=int, default=0, help="so many connect at one instant, then idle (table of its own)")
     parser.add_argument("--smoke", action="store_true", help="Mansio alone, few messages: does the benchmark work?")
     options = parser.parse_args()
     if options.smoke:
-        options.messages, options.rounds, options.servers, options.connections = 200, 1, "mansio", "20"
+        options.messages, options.rounds, options.servers, options.connections, options.rush = 200, 1, "mansio", "20", 20
     build = os.path.abspath(options.build)
     bench = os.path.join(build, "bench", "mansio-bench")
     work = tempfile.mkdtemp(prefix="mansio-bench-")
     os.chmod(work, 0o755)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and end the servers
     servers = []
     words = [w for w in options.only.split(",") if w]
     rows = [r for r in ROWS if not words or any(w in r.label or w == r.workload for w in words)]
@@ -530,8 +599,8 @@ def main():
         small = make_source(bench, work, min(1000, options.messages))
         servers.append(Mansio(work, build))
         for name in options.servers.split(","):
-            if name == "dovecot" and Dovecot.installed():
-                servers.append(Dovecot(work, build))
+            if name in ("dovecot", "hibernating") and Dovecot.installed():
+                servers.append((Dovecot if name == "dovecot" else Hibernating)(work, build))
             elif name == "courier" and courier.unpacked(options.courier) and os.geteuid() == 0:
                 servers.append(courier.server_class(Server, PASSWORD, os.path.abspath(options.courier))(work, build))
             elif name not in ("mansio", ""):
@@ -543,9 +612,10 @@ def main():
                 server.fill("u%d" % n, small)
             server.start()
         names = [s.name for s in servers]
-        print("%d messages, median of %d rounds; seconds: wall and CPU of the whole server; ratios: wall, CPU" %
-              (options.messages, options.rounds))
-        print("%-34s" % "" + "".join(" %-19s" % n for n in names))
+        if rows:
+            print("%d messages, median of %d rounds; seconds: wall and CPU of the whole server; ratios: wall, CPU" %
+                  (options.messages, options.rounds))
+            print("%-34s" % "" + "".join(" %-19s" % n for n in names))
         result["table"] = compare(bench, servers, rows, options.rounds, options.messages, source)
         offered = {"sort", "thread", "qresync"}  # n/a is right for these until the server has them
         for line in result["table"]:
@@ -554,15 +624,19 @@ def main():
                 own["fault"] = "not offered"
         faults = sum("fault" in e for line in result["table"] for n, e in line["servers"].items() if n == "mansio")
         if not words or "memory" in words:
-            result["memory"] = memory_table(bench, servers, [int(n) for n in options.connections.split(",")],
-                                            options.peer_connections, options.smoke)
-            faults += sum("fault" in e for line in result["memory"] for n, e in line["servers"].items() if n == "mansio")
+            result["memory"] = hold_table(bench, servers, [int(n) for n in options.connections.split(",")],
+                                          options.idle.split(","), HOLD_COLUMNS, options)
+        if options.rush > 0:
+            result["rush"] = hold_table(bench, servers, [options.rush], [w.replace("idle", "rush") for w in options.idle.split(",")],
+                                        RUSH_COLUMNS, options)
+        held = result.get("memory", []) + result.get("rush", [])
+        faults += sum("fault" in e for line in held for n, e in line["servers"].items() if n == "mansio")
         if options.json:
             write(options.json, json.dumps(result, indent=1))
         if options.plot:
             plot(options.plot, result.get("memory", []))
         if options.smoke:
-            done = len(result["table"]) + len(result["memory"])
+            done = len(result["table"]) + len(held)
             print("%d passed, %d failed, 0 skipped" % (done - faults, faults))
     finally:
         for server in servers:

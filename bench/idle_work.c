@@ -1,10 +1,12 @@
 /*
  * Workloads that hold connections in IDLE by the thousand. What they cost is measured from
- * outside (compare.py), which says by lines on the standard input what is to be done:
+ * outside (compare.py), which reads and says on the standard output and input:
  *
- *     ready COUNT                      all are in IDLE; the time of that is the workload's
- * figure "deliver"  ->  delivered COUNT MEDIAN MAX a message to each of 100 connections'
- * accounts, one after the other; milliseconds from the rename to its EXISTS "end" all log out
+ *     ready COUNT               so many are in IDLE; the time of that is the workload's figure
+ *     deliver                   a message to each of 100 connections' accounts, one after the
+ *                               other, for DELIVER_S seconds at most
+ *     delivered COUNT MEDIAN MAX    its answer; milliseconds from the rename to its EXISTS
+ *     end                       all log out
  *
  * The accounts are used in turn, so a delivery wakes as many connections as share its account.
  */
@@ -13,19 +15,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "idle.h"
 
 #define ACCOUNTS   50 /* as many as compare.py makes */
 #define THREADS    16 /* that open and close */
 #define DELIVERIES 100
 #define PAUSE_US   50000 /* between two of them */
+#define DELIVER_S  10    /* no more of them after that; Dovecot takes half a second each */
+#define ANNOUNCE_S 60    /* a delivery must be announced; Dovecot polls each 30 s at worst */
 #define LINES_MAX  10000 /* that an answer in IDLE may take */
-
-struct idler {
-    struct client c;
-    unsigned tag, exists;
-    bool ok;
-};
 
 struct crowd {
     const struct target *t;
@@ -45,6 +43,15 @@ static unsigned
 account_of(unsigned n)
 {
     return n % ACCOUNTS;
+}
+
+void
+idle_user(const struct target *t, unsigned n, char *user, size_t size)
+{
+    if (t->user_pattern != NULL)
+        snprintf(user, size, "%s%u", t->user_pattern, account_of(n));
+    else
+        snprintf(user, size, "%s", t->user);
 }
 
 static void *
@@ -97,10 +104,7 @@ begin_idle(struct crowd *crowd, unsigned n)
 
     if (crowd->r->fault[0] != '\0')
         return; /* of no use any more: let the caller hear of it soon */
-    if (crowd->t->user_pattern != NULL)
-        snprintf(user, sizeof user, "%s%u", crowd->t->user_pattern, account_of(n));
-    else
-        snprintf(user, sizeof user, "%s", crowd->t->user);
+    idle_user(crowd->t, n, user, sizeof user);
     if (!client_open(&i->c, crowd->t, crowd->service, NULL, NULL) ||
         !imap_login(&i->c, crowd->t, user)) {
         fault(crowd->r, "connection %u: login refused", n);
@@ -138,11 +142,14 @@ end_idle(struct crowd *crowd, unsigned n)
 static bool
 wait_exists(struct client *c, unsigned wanted)
 {
+    double started = now();
     unsigned lines, count;
     char text[64], *line;
     size_t len;
 
-    for (lines = 0; lines < LINES_MAX; lines++) {
+    for (lines = 0; lines < LINES_MAX && now() - started < ANNOUNCE_S; lines++) {
+        if (!client_wait(c, ANNOUNCE_S * 1000))
+            return false;
         line = client_line(c, &len);
         if (line == NULL)
             return false;
@@ -154,7 +161,7 @@ wait_exists(struct client *c, unsigned wanted)
     return false;
 }
 
-static int
+int
 compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -168,10 +175,10 @@ deliver(struct crowd *crowd)
     const struct target *t = crowd->t;
     unsigned count = t->connections < DELIVERIES ? t->connections : DELIVERIES;
     unsigned delivered[ACCOUNTS] = {0}, i, n, account;
-    double ms[DELIVERIES], started;
+    double ms[DELIVERIES], started, first = now();
     char maildir[512];
 
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < count && now() - first < DELIVER_S; i++) {
         n = (unsigned)((uint64_t)i * t->connections / count + i % ACCOUNTS) % t->connections;
         account = account_of(n);
         snprintf(maildir, sizeof maildir, "%s/%s%u/Maildir", t->mail, t->user_pattern, account);
@@ -183,7 +190,8 @@ deliver(struct crowd *crowd)
         }
         delivered[account]++;
         if (!wait_exists(&crowd->idlers[n].c, crowd->idlers[n].exists + delivered[account])) {
-            fault(crowd->r, "connection %u: a delivery wasn't announced", n);
+            fault(crowd->r, "connection %u: a delivery wasn't announced in %u s", n,
+                  ANNOUNCE_S);
             break;
         }
         ms[i] = (now() - started) * 1000;
@@ -195,7 +203,7 @@ deliver(struct crowd *crowd)
 }
 
 static void
-hold_idle(const struct target *t, struct result *r, enum service service)
+hold_idle(const struct target *t, struct result *r, enum service service, bool rush)
 {
     struct crowd crowd = {.t = t, .r = r, .service = service};
     unsigned n;
@@ -207,7 +215,10 @@ hold_idle(const struct target *t, struct result *r, enum service service)
     for (n = 0; n < t->connections; n++)
         crowd.idlers[n].c.fd = -1;
     timer_start(t, r);
-    for_all(&crowd, begin_idle);
+    if (rush)
+        rush_idle(t, r, service == SERVICE_IMAPS, crowd.idlers);
+    else
+        for_all(&crowd, begin_idle);
     timer_stop(t, r);
     for (n = 0; n < t->connections; n++)
         r->ops += crowd.idlers[n].ok;
@@ -224,16 +235,30 @@ hold_idle(const struct target *t, struct result *r, enum service service)
 static void
 run_idle(const struct target *t, struct result *r)
 {
-    hold_idle(t, r, SERVICE_IMAP);
+    hold_idle(t, r, SERVICE_IMAP, false);
 }
 
 static void
 run_idle_tls(const struct target *t, struct result *r)
 {
-    hold_idle(t, r, SERVICE_IMAPS);
+    hold_idle(t, r, SERVICE_IMAPS, false);
+}
+
+static void
+run_rush(const struct target *t, struct result *r)
+{
+    hold_idle(t, r, SERVICE_IMAP, true);
+}
+
+static void
+run_rush_tls(const struct target *t, struct result *r)
+{
+    hold_idle(t, r, SERVICE_IMAPS, true);
 }
 
 const struct workload idle_workloads[] = {
     {"idle", "hold connections in IDLE (memory is measured outside)", run_idle},
     {"idle-tls", "the same over TLS", run_idle_tls},
+    {"rush", "all connect at one instant, then as idle", run_rush},
+    {"rush-tls", "the same over TLS", run_rush_tls},
     {NULL, NULL, NULL}};
