@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "store/account_private.h"
 #include "store/scan_table.h"
 #include "store_test.h"
 
@@ -221,12 +222,48 @@ START_TEST(changes_in_cur_are_seen_at_the_next_sync)
 }
 END_TEST
 
-/* Rule 2: a second change within the tick of the mtime that was recorded. */
-START_TEST(change_within_one_tick_is_seen)
+/* Sets the time of cur/ so many milliseconds from now, or in whole seconds. */
+static void
+date_cur(int ms, bool coarse)
+{
+    struct timespec times[2];
+    int64_t ns;
+
+    get_times(times);
+    clock_gettime(CLOCK_REALTIME, &times[1]);
+    ns = times[1].tv_nsec + (int64_t)ms * 1000000;
+    times[1].tv_sec += ns / 1000000000;
+    times[1].tv_nsec = coarse ? 0 : ns % 1000000 == 0 ? ns % 1000000000 + 1 : ns % 1000000000;
+    set_times(times);
+}
+
+/* A neighbour's change that the time of cur/ doesn't show. */
+static void
+rename_unseen(const char *from, const char *to)
+{
+    struct timespec times[2];
+
+    get_times(times);
+    neighbour_rename(store_dir, from, to);
+    set_times(times);
+}
+
+/* The clock that dates files has gone on. */
+static void
+leave_tick(void)
+{
+    usleep(30 * 1000);
+}
+
+/* Rule 2: a second change within the tick of the mtime that was recorded; a file system that
+   counts in seconds. */
+START_TEST(change_within_one_second_is_seen)
 {
     struct timespec times[2];
 
     put("1.a:2,");
+    date_cur(0, true);
+    leave_tick();
     open_inbox(0);
     get_times(times);
     neighbour_rename(store_dir, "cur/1.a:2,", "cur/1.a:2,S");
@@ -240,6 +277,78 @@ START_TEST(change_within_one_tick_is_seen)
 }
 END_TEST
 
+/* Rule 2: where the kernel dates changes by its own clock, the tick is short. */
+START_TEST(tick_of_the_own_clock_is_short)
+{
+    struct stat st;
+
+    put("1.a:2,");
+    open_inbox(0);
+    ck_assert_int_eq(stat(store_dir, &st), 0);
+    if (!account_stamps_here(a, st.st_dev))
+        return;
+    date_cur(300, false);
+    ck_assert_str_eq(synced(), "1");
+    rename_unseen("cur/1.a:2,", "cur/1.a:2,S");
+    expect_soon("1S"); /* still dirty: it's read again */
+    date_cur(-60, false);
+    ck_assert_str_eq(synced(), "1S");
+    rename_unseen("cur/1.a:2,S", "cur/1.a:2,");
+    usleep(10 * 1000);
+    ck_assert_str_eq(synced(), "1S"); /* settled: no change could have had that time */
+    date_cur(0, true);
+    ck_assert_str_eq(synced(), "1");
+}
+END_TEST
+
+static int commits, syncs;
+
+static void
+count_commits(const char *step)
+{
+    commits += strcmp(step, "index:commit") == 0;
+}
+
+static int
+count_syncs(int fd)
+{
+    syncs++;
+    return fsync(fd);
+}
+
+/* Rule 2: a dirty folder is looked at each time, but only what it comes to is written down, and
+   nobody waits for the disk. */
+START_TEST(looking_again_writes_nothing)
+{
+    struct mailbox_status st;
+    int i;
+
+    put("1.a:2,S");
+    open_inbox(0);
+    sys_hooks.step = count_commits;
+    sys_hooks.fsync = count_syncs;
+    date_cur(1500, true);
+    for (i = 0; i < 20; i++) {
+        ck_assert_int_eq(mailbox_status(a, "INBOX", false, &st), 0);
+        usleep(5 * 1000);
+    }
+    ck_assert_int_ge(commits, 1);
+    ck_assert_int_lt(commits, 10); /* 1, unless somebody else had the processor */
+    rename_unseen("cur/1.a:2,S", "cur/1.a:2,");
+    for (i = 0; i < 200 && st.unseen == 0; i++) {
+        usleep(5 * 1000);
+        ck_assert_int_eq(mailbox_status(a, "INBOX", false, &st), 0);
+    }
+    ck_assert_uint_eq(st.unseen, 1);
+    usleep(2600 * 1000);
+    commits = 0;
+    for (i = 0; i < 5; i++)
+        ck_assert_int_eq(mailbox_status(a, "INBOX", false, &st), 0);
+    ck_assert_int_eq(commits, 1); /* that it's settled now */
+    ck_assert_int_eq(syncs, 0);
+}
+END_TEST
+
 /* Rule 4: a neighbour's change in the shadow of our own. */
 START_TEST(change_covered_by_our_own_is_found_by_the_audit)
 {
@@ -248,6 +357,7 @@ START_TEST(change_covered_by_our_own_is_found_by_the_audit)
     put("1.a:2,");
     put("2.b:2,");
     open_inbox(0);
+    leave_tick();
     age_cur(100);
     synced();
     ck_assert_int_eq(store_flags(v, "1", STORE_ADD, MSG_SEEN), 0);
@@ -955,7 +1065,9 @@ main(void)
     tcase_add_test(t, examine_leaves_mail_in_new);
     tcase_add_test(t, neighbour_takes_mail_out_of_new);
     tcase_add_test(t, changes_in_cur_are_seen_at_the_next_sync);
-    tcase_add_test(t, change_within_one_tick_is_seen);
+    tcase_add_test(t, change_within_one_second_is_seen);
+    tcase_add_test(t, tick_of_the_own_clock_is_short);
+    tcase_add_test(t, looking_again_writes_nothing);
     tcase_add_test(t, change_covered_by_our_own_is_found_by_the_audit);
     tcase_add_test(t, clock_set_back_does_not_stop_scanning);
     tcase_add_test(t, future_mtimes_do_not_stop_scanning);

@@ -39,6 +39,17 @@ sys_now_us(void)
 }
 
 int64_t
+sys_stamp_us(void)
+{
+    struct timespec ts;
+
+    if (sys_hooks.now != NULL)
+        return sys_hooks.now() * 1000000;
+    clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t
 sys_monotonic_ms(void)
 {
     struct timespec ts;
@@ -78,6 +89,12 @@ int
 sys_fdatasync(int fd)
 {
     return sys_hooks.fsync != NULL ? sys_hooks.fsync(fd) : fdatasync(fd);
+}
+
+int
+sys_syncfs(int fd)
+{
+    return sys_hooks.fsync != NULL ? sys_hooks.fsync(fd) : syncfs(fd);
 }
 
 int

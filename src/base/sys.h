@@ -19,10 +19,15 @@ extern struct sys_hooks sys_hooks;
 
 int64_t sys_now(void);    /* wall clock, seconds since 1970 */
 int64_t sys_now_us(void); /* wall clock, microseconds (the hook's seconds, if one is set) */
+/* The clock by which this system's kernel dates changes of files, in microseconds: behind
+   sys_now_us() by up to a tick. A change that's made later has no earlier date. */
+int64_t sys_stamp_us(void);
 int64_t sys_monotonic_ms(void); /* for deadlines: never goes back */
 void sys_random(void *p, size_t n);
 int sys_fsync(int fd);
 int sys_fdatasync(int fd);
+/* syncfs(2): of the whole file system in which fd is. */
+int sys_syncfs(int fd);
 /* fsync of a directory, by descriptor of its parent and name. 0 or -1 with errno. */
 int sys_fsync_dir(int dirfd, const char *name);
 /* This boot's id (the kernel's), 36 characters and NUL; "?" where the system has none. */

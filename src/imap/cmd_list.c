@@ -17,6 +17,7 @@
 #include "store/folders.h"
 
 #define LINE_MAX_OCTETS 16384
+#define STATUS_AT_ONCE  256 /* folders */
 
 struct node {
     const char *name;     /* the client's */
@@ -38,6 +39,7 @@ struct tree {
     size_t count;
     struct node **by_name; /* sorted, each name once */
     size_t sorted;
+    struct mailbox_answer *answers; /* STATUS_AT_ONCE */
 };
 
 static bool
@@ -236,16 +238,19 @@ add_attributes(const struct tree *t, const struct node *n, bool selectable, stru
             add_attribute(b, special_use_name(bit));
 }
 
+/* `answer`: of its STATUS, or NULL. */
 static void
-tell(const struct tree *t, const struct node *n, struct buf *line, struct buf *status)
+tell(const struct tree *t, const struct node *n, const struct mailbox_answer *answer,
+     struct buf *line, struct buf *status)
 {
     const struct list_request *rq = t->rq;
     bool selectable = true;
 
     buf_reset(line);
     buf_reset(status);
-    if (rq->status != 0 && n->exists && n->meets) /* RFC 5819 2: first, it may fail */
-        selectable = imap_write_status(t->im, n->internal, rq->status, status) == 0;
+    if (answer != NULL) /* RFC 5819 2: first, it may fail */
+        selectable = answer->err == 0 && imap_write_status(t->im, n->internal, rq->status,
+                                                           &answer->status, status) == 0;
     buf_adds(line, rq->lsub ? "* LSUB (" : "* LIST (");
     add_attributes(t, n, selectable, line);
     buf_adds(line, ") \"");
@@ -258,6 +263,41 @@ tell(const struct tree *t, const struct node *n, struct buf *line, struct buf *s
     stream_write(t->im->out, line->data, line->len);
     if (status->len > 0)
         stream_write(t->im->out, status->data, status->len);
+}
+
+/* Those that are told, in their order: INBOX, then by name. */
+static struct node **
+collect_told(const struct tree *t, size_t *count)
+{
+    struct node **told = arena_calloc(t->im->arena, t->sorted + 1, sizeof(struct node *));
+
+    *count = 0;
+    if (is_told(t, &t->nodes[0]))
+        told[(*count)++] = &t->nodes[0];
+    for (size_t i = 0; i < t->sorted; i++)
+        if (t->by_name[i] != &t->nodes[0] && is_told(t, t->by_name[i]))
+            told[(*count)++] = t->by_name[i];
+    return told;
+}
+
+/* With the STATUS of each, if it's asked for. */
+static void
+tell_some(const struct tree *t, struct node *const *nodes, size_t count, struct buf *line,
+          struct buf *status)
+{
+    struct mailbox_answer *answers = t->answers;
+    size_t asked = 0, next = 0;
+
+    for (size_t i = 0; i < count && t->rq->status != 0; i++)
+        if (nodes[i]->exists && nodes[i]->meets)
+            answers[asked++].name = nodes[i]->internal;
+    mailbox_statuses(t->im->s->account, imap_status_needs_size(t->rq->status), answers, asked);
+    for (size_t i = 0; i < count && stream_error(t->im->out) == 0; i++) {
+        bool is_next = next < asked && nodes[i]->internal == answers[next].name;
+
+        tell(t, nodes[i], is_next ? &answers[next] : NULL, line, status);
+        next += is_next;
+    }
 }
 
 /* LIST with an empty pattern: the separator, and the root of the reference. */
@@ -279,6 +319,8 @@ list(struct imap *im, struct list_request *rq, const char *done)
     struct buf line = BUF_INIT(LINE_MAX_OCTETS), status = BUF_INIT(LINE_MAX_OCTETS);
     struct folder_list folders;
     struct tree t = {.im = im, .rq = rq};
+    struct node **told;
+    size_t count, n;
     int err;
 
     if (fault != NULL)
@@ -292,11 +334,12 @@ list(struct imap *im, struct list_request *rq, const char *done)
     if (err != 0)
         return reply_err(err);
     build(&t, &folders);
-    if (is_told(&t, &t.nodes[0]))
-        tell(&t, &t.nodes[0], &line, &status);
-    for (size_t i = 0; i < t.sorted && stream_error(im->out) == 0; i++)
-        if (t.by_name[i] != &t.nodes[0] && is_told(&t, t.by_name[i]))
-            tell(&t, t.by_name[i], &line, &status);
+    told = collect_told(&t, &count);
+    t.answers = arena_calloc(im->arena, STATUS_AT_ONCE, sizeof *t.answers);
+    for (size_t i = 0; i < count && stream_error(im->out) == 0; i += n) {
+        n = count - i < STATUS_AT_ONCE ? count - i : STATUS_AT_ONCE;
+        tell_some(&t, told + i, n, &line, &status);
+    }
     buf_free(&line);
     buf_free(&status);
     folder_list_free(&folders);

@@ -89,15 +89,21 @@ item_value(const struct imap *im, const struct mailbox_status *st, uint64_t dele
     }
 }
 
-int
-imap_write_status(struct imap *im, const char *internal, unsigned items, struct buf *out)
+bool
+imap_status_needs_size(unsigned items)
 {
-    struct mailbox_status st;
-    int err = mailbox_status(im->s->account, internal, (items & ITEM_SIZE) != 0, &st);
+    return (items & ITEM_SIZE) != 0;
+}
+
+int
+imap_write_status(struct imap *im, const char *internal, unsigned items,
+                  const struct mailbox_status *st, struct buf *out)
+{
     uint64_t deleted_bytes = 0;
     char before = '(';
+    int err = 0;
 
-    if (err == 0 && (items & ITEM_DELETED_STORAGE) != 0 && st.deleted > 0)
+    if ((items & ITEM_DELETED_STORAGE) != 0 && st->deleted > 0)
         err = mailbox_deleted_bytes(im->s->account, internal, &deleted_bytes);
     if (err != 0)
         return err;
@@ -110,7 +116,7 @@ imap_write_status(struct imap *im, const char *internal, unsigned items, struct 
         buf_addc(out, before);
         buf_adds(out, items_known[i].name);
         buf_addc(out, ' ');
-        buf_addu(out, item_value(im, &st, deleted_bytes, items_known[i].bit));
+        buf_addu(out, item_value(im, st, deleted_bytes, items_known[i].bit));
         before = ' ';
     }
     buf_adds(out, ")\r\n");
@@ -122,6 +128,7 @@ cmd_status(struct imap *im)
 {
     const struct token *arg = im->parse.args;
     struct buf line = BUF_INIT(8192);
+    struct mailbox_status st;
     const char *name;
     unsigned items;
     int err;
@@ -131,7 +138,9 @@ cmd_status(struct imap *im)
         return reply_bad("STATUS needs a mailbox and a list of items that it knows");
     err = imap_read_mailbox(im, arg, false, &name);
     if (err == 0)
-        err = imap_write_status(im, name, items, &line);
+        err = mailbox_status(im->s->account, name, imap_status_needs_size(items), &st);
+    if (err == 0)
+        err = imap_write_status(im, name, items, &st, &line);
     if (err == 0)
         stream_write(im->out, line.data, line.len);
     buf_free(&line);

@@ -182,7 +182,10 @@ int imap_read_flag_tokens(struct imap *im, const struct token *first, struct fla
 /* "(MESSAGES UNSEEN)" -> bits for imap_write_status(). ERR_SYNTAX. (cmd_status.c) */
 int imap_read_status_items(struct imap *im, const struct token *list, unsigned *items);
 /* "* STATUS name (...)" and CRLF. 0 or ERR_* (nothing written then). */
-int imap_write_status(struct imap *im, const char *internal, unsigned items, struct buf *out);
+int imap_write_status(struct imap *im, const char *internal, unsigned items,
+                      const struct mailbox_status *st, struct buf *out);
+/* Must the mailbox's octets be counted for that? */
+bool imap_status_needs_size(unsigned items);
 
 /* Handlers, a file per family. */
 imap_handler cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable;    /* cmd_any.c */

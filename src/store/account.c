@@ -7,9 +7,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -67,6 +69,36 @@ bool
 account_again(const struct account *a, int err, int *tries)
 {
     return err < 0 && index_failed(a->ix) && (*tries)++ == 0;
+}
+
+/* Of the file systems that keep nanoseconds. Others, and those that other machines may write to
+   as well, can't be trusted so far. */
+static bool
+is_stamped_here(int fd)
+{
+    static const unsigned long types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                                          F2FS_SUPER_MAGIC, TMPFS_MAGIC};
+    struct statfs st;
+
+    if (fstatfs(fd, &st) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if ((unsigned long)st.f_type == types[i])
+            return true;
+    return false;
+}
+
+bool
+account_stamps_here(struct account *a, dev_t dev)
+{
+    struct stat st;
+
+    if (!a->dev_known) {
+        a->stamp_here = fstat(a->root, &st) == 0 && is_stamped_here(a->root);
+        a->stamp_dev = a->stamp_here ? st.st_dev : 0;
+        a->dev_known = true;
+    }
+    return a->stamp_here && dev == a->stamp_dev;
 }
 
 /* Makes a directory and its parents, 0700. */

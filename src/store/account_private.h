@@ -4,6 +4,8 @@
 #ifndef STORE_ACCOUNT_PRIVATE_H
 #define STORE_ACCOUNT_PRIVATE_H
 
+#include <sys/types.h>
+
 #include "base/quota_limit.h"
 #include "store/account.h"
 #include "store/index.h"
@@ -27,6 +29,9 @@ struct account {
     struct mboxname_rules names;
     bool locked;
     struct quota_state quota;
+    bool dev_known;  /* the next two are filled */
+    dev_t stamp_dev; /* the root's file system */
+    bool stamp_here; /* account_stamps_here() of it */
 };
 
 /* The account's lock. Never held across a wait for the client. Unlocking what isn't locked is
@@ -36,6 +41,10 @@ void account_unlock(struct account *a);
 /* Did what only reads fail, under a lock that was given up now, because the index was damaged?
    Then once more: it's repaired on the way in. *tries begins with 0. */
 bool account_again(const struct account *a, int err, int *tries);
+
+/* Are changes in the file system `dev` dated by this kernel's clock (sys_stamp_us()), not by
+   another machine's, nor in coarse units? */
+bool account_stamps_here(struct account *a, dev_t dev);
 
 /* Makes the folders of auto_folders, subscribed and marked. Takes the lock. */
 int folders_make_auto(struct account *a);

@@ -101,9 +101,9 @@ compare_files(struct checking *c)
 static bool
 is_scanned(const struct mailbox *m)
 {
-    int64_t new_mtime, cur_mtime;
+    struct maildir_times times;
 
-    return maildir_mtimes(m->fd, &new_mtime, &cur_mtime) == 0 && m->row.cur_mtime == cur_mtime;
+    return maildir_look(m->fd, ".", &times) == 0 && m->row.cur_mtime == times.cur_mtime;
 }
 
 /* One folder. Locked. A folder that no session opened yet has no row and so no fault. */

@@ -67,6 +67,8 @@ int index_begin(struct index *ix);
 int index_begin_bulk(struct index *ix);
 int index_commit(struct index *ix, bool sync);
 void index_abort(struct index *ix);
+/* Makes all durable that was committed under this lock without `sync`. In no transaction. */
+int index_sync(struct index *ix);
 
 struct index_mailbox {
     uint32_t id; /* never reused in this account */

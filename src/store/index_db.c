@@ -374,6 +374,18 @@ kv_commit(struct kv *kv, bool sync)
     return ret == 0 ? 0 : fail(kv, ret, "commit");
 }
 
+int
+kv_sync(struct kv *kv)
+{
+    int ret;
+
+    if (kv->failed)
+        return ERR_TEMP;
+    use(kv);
+    ret = kv->env->log_flush(kv->env, NULL);
+    return ret == 0 ? 0 : fail(kv, ret, "sync");
+}
+
 void
 kv_abort(struct kv *kv)
 {

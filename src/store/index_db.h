@@ -55,6 +55,8 @@ const char *kv_text(const struct kv *kv);
    new records: half the writing and a tenth of the log. */
 int kv_begin(struct kv *kv, bool bulk);
 int kv_commit(struct kv *kv, bool sync);
+/* Makes durable what was committed without it. */
+int kv_sync(struct kv *kv);
 void kv_abort(struct kv *kv);
 bool kv_in_transaction(const struct kv *kv);
 /* Writes a checkpoint when enough log came since the last (or `now`), which also removes logs

@@ -424,6 +424,17 @@ index_commit(struct index *ix, bool sync)
     return 0;
 }
 
+int
+index_sync(struct index *ix)
+{
+    int err = ix_ready(ix);
+
+    if (err == 0)
+        err = kv_sync(ix->kv);
+    sys_step("index:synced");
+    return err;
+}
+
 void
 index_abort(struct index *ix)
 {

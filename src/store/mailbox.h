@@ -26,6 +26,16 @@ struct mailbox_status {
 int mailbox_status(struct account *a, const char *name, bool need_size,
                    struct mailbox_status *out);
 
+/* The same of many folders, under few locks and with few syncs. */
+struct mailbox_answer {
+    const char *name; /* of the folder; all else is filled */
+    int err;          /* 0, or as of mailbox_status() */
+    bool unmeasured;  /* private */
+    struct mailbox_status status;
+};
+void mailbox_statuses(struct account *a, bool need_size, struct mailbox_answer *items,
+                      size_t count);
+
 /* What the files of its messages with \Deleted have in octets: what EXPUNGE would free. */
 int mailbox_deleted_bytes(struct account *a, const char *name, uint64_t *bytes);
 

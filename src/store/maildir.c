@@ -123,16 +123,26 @@ maildir_mtime(const struct stat *st)
 }
 
 int
-maildir_mtimes(int fd, int64_t *new_mtime, int64_t *cur_mtime)
+maildir_look(int fd, const char *dir, struct maildir_times *out)
 {
+    char path[MBOXNAME_MAX + 8];
+    size_t len = strcmp(dir, ".") == 0 ? 0 : strnlen(dir, MBOXNAME_MAX + 1);
     struct stat st;
 
-    if (fstatat(fd, "new", &st, 0) != 0)
+    memcpy(path, dir, len);
+    if (len > 0)
+        path[len++] = '/';
+    memcpy(path + len, "new", 4);
+    if (fstatat(fd, path, &st, 0) != 0)
         return errno == ENOENT ? ERR_NOENT : err_from_errno(errno);
-    *new_mtime = maildir_mtime(&st);
-    if (fstatat(fd, "cur", &st, 0) != 0)
+    out->new_mtime = maildir_mtime(&st);
+    out->dev = st.st_dev;
+    memcpy(path + len, "cur", 4);
+    if (fstatat(fd, path, &st, 0) != 0)
         return errno == ENOENT ? ERR_NOENT : err_from_errno(errno);
-    *cur_mtime = maildir_mtime(&st);
+    out->cur_mtime = maildir_mtime(&st);
+    if (st.st_dev != out->dev)
+        out->dev = 0;
     return 0;
 }
 

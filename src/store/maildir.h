@@ -37,7 +37,12 @@ void maildir_path(char *out, bool in_new, const char *name);
 size_t maildir_base_len(const char *name);
 /* mtime in nanoseconds since 1970, never 0 or +-1 (which mean something in the index). */
 int64_t maildir_mtime(const struct stat *st);
-int maildir_mtimes(int fd, int64_t *new_mtime, int64_t *cur_mtime);
+struct maildir_times {
+    int64_t new_mtime, cur_mtime;
+    dev_t dev; /* the file system of both; 0: of each another */
+};
+/* Of the folder in directory `dir` ("." for `fd` itself). ERR_NOENT, ERR_*. */
+int maildir_look(int fd, const char *dir, struct maildir_times *out);
 /* Searches cur/ and new/ for a message whose name begins with that base. 0, ERR_NOENT, ERR_*.
  */
 int maildir_find(int fd, const char *base, size_t base_len, char name[MDNAME_MAX + 1],

@@ -225,6 +225,7 @@ pending_mend(struct account *a)
     buf_free(&undo);
     buf_free(&b);
     (void)folders_heal(a);
+    mailbox_mend_ids(a);
 }
 
 /* "inbox TO UIDNEXT": what is left of RENAME INBOX. Takes the lock. */

@@ -13,10 +13,13 @@
  * 1. cur/ with another mtime than recorded is read in full and merged with the index by base
  *    name: unknown names are new messages, names with other letters are flag changes, messages
  *    without a file are expunged. "Another", not "later": clocks are set back.
- * 2. A recorded mtime that was less than a second old when the scan began proves nothing about
+ * 2. A recorded mtime that was less than a tick old when the scan began proves nothing about
  *    changes behind the scan. Such a "dirty" row is scanned again, at once if that's cheap,
- *    else after 20 times the cost of a scan, until a scan began more than a second behind the
- *    mtime. A time of a scan that lies in the future is no reason to wait.
+ *    else after 20 times the cost of a scan, until a scan began more than a tick behind the
+ *    mtime. A time of a scan that lies in the future is no reason to wait. The tick is a
+ *    second, but 20 ms where it's known to be shorter: a local file system, whose kernel dates
+ *    changes by the very clock that we ask when a scan begins, and a mtime with nanoseconds.
+ *    Scans that find nothing in a row that stays dirty aren't written down, if they're cheap.
  * 3. Directory times are taken before and after reading, and reading is repeated if they
  *    differ. If they never agree (a busy neighbour), new messages and flags are taken, but
  *    nothing is expunged, and the next sync scans again. Even when they agree, a dirty
@@ -29,7 +32,7 @@
  *    scan) have passed since the last one. So a STORE in a mailbox of 200,000 doesn't cost a
  *    readdir, a scan takes one percent of the time at most, and nothing stays hidden for long.
  * 5. new/ is read whenever its mtime isn't the recorded one. As long as that is less than a
- *    second old, 1 is recorded instead, which no mtime equals; reading new/ is cheap. Each file
+ *    tick old, 1 is recorded instead, which no mtime equals; reading new/ is cheap. Each file
  *    gets its UID, in the order of delivery, and moves to cur/ if the session may do that
  *    (SELECT); EXAMINE, STATUS and POP3 leave it there (in_new). The sign of the recorded
  *    new_mtime says whether such messages exist; their UIDs are never below first_recent, since
@@ -54,6 +57,8 @@
 #include "store/scan_private.h"
 
 #define TICK_US           1000000       /* the coarsest clock of a file system */
+#define TICK_HERE_US      20000         /* this kernel's: at least 100 ticks a second */
+#define CHEAP_US          2500          /* a scan that's rather done again than written down */
 #define DIRTY_WAIT_MAX_US (5 * 1000000) /* rule 2 */
 #define AUDIT_MIN_US      (5 * 1000000) /* rule 4 */
 #define READ_TRIES        4             /* rule 3 */
@@ -66,20 +71,31 @@ is_due(int64_t now, int64_t then, int64_t wait)
     return now < then || now - then >= wait;
 }
 
+/* Rule 2: was a directory with this mtime, read since `started`, without later changes? */
+static bool
+is_settled(struct account *a, dev_t dev, int64_t mtime, int64_t started)
+{
+    if (mtime / 1000 <= started - TICK_US)
+        return true;
+    return mtime / 1000 <= started - TICK_HERE_US && mtime % 1000000 != 0 &&
+           account_stamps_here(a, dev);
+}
+
 /* Rules 1, 2, 4. */
 static bool
-needs_full(const struct index_mailbox *row, int64_t cur_mtime)
+needs_full(struct account *a, const struct index_mailbox *row,
+           const struct maildir_times *times)
 {
     int64_t now, wait;
 
-    if (row->cur_mtime != cur_mtime || row->new_mtime == 0 || row->cur_mtime == 0)
+    if (row->cur_mtime != times->cur_mtime || row->new_mtime == 0 || row->cur_mtime == 0)
         return true;
     if (row->own_changes) {
         now = sys_now_us();
         wait = INT64_C(100) * row->scan_cost_us;
         return is_due(now, row->scanned_at, wait > AUDIT_MIN_US ? wait : AUDIT_MIN_US);
     }
-    if (cur_mtime / 1000 <= row->scanned_at - TICK_US)
+    if (is_settled(a, times->dev, times->cur_mtime, row->scanned_at))
         return false;
     wait = INT64_C(20) * row->scan_cost_us;
     return is_due(sys_now_us(), row->scanned_at,
@@ -95,6 +111,14 @@ needs_new(const struct index_mailbox *row, int64_t new_mtime, unsigned flags)
     return recorded != new_mtime || (row->new_mtime < 0 && (flags & SCAN_MOVE) != 0);
 }
 
+bool
+scan_is_current(struct account *a, const struct index_mailbox *row,
+                const struct maildir_times *times, unsigned flags)
+{
+    return (flags & SCAN_FULL) == 0 && !needs_full(a, row, times) &&
+           !needs_new(row, times->new_mtime, flags);
+}
+
 static void
 scan_init(struct scan *s, struct mailbox *m, unsigned flags)
 {
@@ -102,6 +126,14 @@ scan_init(struct scan *s, struct mailbox *m, unsigned flags)
     s->m = m;
     s->flags = flags;
     scan_table_init(&s->table);
+}
+
+/* Takes the directories' times. */
+static int
+look(struct scan *s)
+{
+    s->looked_at = sys_stamp_us();
+    return maildir_look(s->m->fd, ".", &s->times);
 }
 
 static void
@@ -135,27 +167,27 @@ add_gone(struct scan *s, uint32_t uid)
 }
 
 /* Reads new/ and then cur/ (a file moves in that direction: it may be seen twice, but isn't
-   missed), until the times agree. *stable: they do. */
+   missed), until the times are those of the last look. *stable: they are. */
 static int
 read_all(struct scan *s, bool *stable)
 {
-    int64_t new_before, cur_before;
+    struct maildir_times before;
     int err, tries;
 
     *stable = false;
     for (tries = 0; tries < READ_TRIES && !*stable; tries++) {
+        before = s->times;
+        s->started = s->looked_at;
         scan_table_clear(&s->table);
-        s->started = sys_now_us();
-        err = maildir_mtimes(s->m->fd, &new_before, &cur_before);
-        if (err == 0)
-            err = scan_table_read(&s->table, s->m->fd, true);
+        err = scan_table_read(&s->table, s->m->fd, true);
         if (err == 0)
             err = scan_table_read(&s->table, s->m->fd, false);
         if (err == 0)
-            err = maildir_mtimes(s->m->fd, &s->new_mtime, &s->cur_mtime);
+            err = look(s);
         if (err < 0)
             return err;
-        *stable = new_before == s->new_mtime && cur_before == s->cur_mtime;
+        *stable =
+            before.new_mtime == s->times.new_mtime && before.cur_mtime == s->times.cur_mtime;
     }
     return 0;
 }
@@ -243,9 +275,9 @@ confirm_gone(struct scan *s, bool *stable)
 }
 
 static bool
-is_fresh_time(int64_t mtime, int64_t started)
+is_fresh_time(const struct scan *s, int64_t mtime)
 {
-    return mtime / 1000 > started - TICK_US;
+    return !is_settled(s->m->a, s->times.dev, mtime, s->started);
 }
 
 /* What to record for new/ (rule 5): called when everything has been moved that could be. */
@@ -253,8 +285,8 @@ static void
 record_new(struct scan *s, bool stable)
 {
     struct index_mailbox *row = &s->m->row;
-    int64_t value = stable && !s->moved && !is_fresh_time(s->new_mtime, s->started)
-                        ? s->new_mtime
+    int64_t value = stable && !s->moved && !is_fresh_time(s, s->times.new_mtime)
+                        ? s->times.new_mtime
                         : DIRTY_MTIME;
 
     row->new_mtime = s->left_in_new ? -value : value;
@@ -262,16 +294,47 @@ record_new(struct scan *s, bool stable)
         row->new_mtime = 0;
 }
 
+/* What a row says of the last look at the directories. */
+struct looked {
+    int64_t new_mtime, cur_mtime, scanned_at;
+    uint32_t scan_cost_us;
+    bool own_changes;
+};
+
+static struct looked
+looked_of(const struct index_mailbox *row)
+{
+    return (struct looked){row->new_mtime, row->cur_mtime, row->scanned_at, row->scan_cost_us,
+                           row->own_changes};
+}
+
+/* Rule 2: a cheap scan that found nothing, and after which the row is as dirty as before. Then
+   the row is what the index has. */
+static bool
+is_in_vain(const struct scan *s, const struct looked *before)
+{
+    struct index_mailbox *row = &s->m->row;
+
+    if (s->changed || s->open || s->moved || s->pending_import || before->own_changes ||
+        before->new_mtime != row->new_mtime || before->cur_mtime != row->cur_mtime ||
+        row->scan_cost_us > CHEAP_US || !is_fresh_time(s, row->cur_mtime))
+        return false;
+    row->scanned_at = before->scanned_at;
+    row->scan_cost_us = before->scan_cost_us;
+    return true;
+}
+
 /* Rules 1 to 3: reads both directories. */
 static int
 scan_full(struct scan *s)
 {
     struct index_mailbox *row = &s->m->row;
+    struct looked before = looked_of(row);
     int64_t begun = sys_monotonic_ms(), cost;
     bool stable;
     int err = read_and_merge(s, &stable);
 
-    if (err == 0 && stable && s->gone_count > 0 && is_fresh_time(s->cur_mtime, s->started))
+    if (err == 0 && stable && s->gone_count > 0 && is_fresh_time(s, s->times.cur_mtime))
         err = confirm_gone(s, &stable);
     if (err < 0)
         return err;
@@ -295,13 +358,13 @@ scan_full(struct scan *s)
         row->scanned_at = s->started; /* 0: no session has been here */
     row->scan_cost_us = cost > 1000000 ? 1000000000 : (uint32_t)cost * 1000 + 100;
     row->own_changes = false;
-    row->cur_mtime = s->cur_mtime;
+    row->cur_mtime = s->times.cur_mtime;
     if (s->moved)
         scan_note_own(s->m);
     record_new(s, stable);
     if (s->again || s->pending_import)
         row->cur_mtime = s->pending_import ? IMPORT_PENDING : 0;
-    return scan_finish(s);
+    return is_in_vain(s, &before) ? 0 : scan_finish(s);
 }
 
 /* A message of the index that was left in new/. */
@@ -330,20 +393,18 @@ merge_in_new(void *ctx, const struct index_message *m)
 static int
 scan_new(struct scan *s, bool *full)
 {
-    struct index_mailbox *row = &s->m->row, before = *row;
-    int64_t new_before, cur;
-    int err = maildir_mtimes(s->m->fd, &new_before, &cur);
+    struct index_mailbox *row = &s->m->row;
+    int64_t recorded = row->new_mtime, new_before = s->times.new_mtime;
+    int err = scan_table_read(&s->table, s->m->fd, true);
 
-    s->started = sys_now_us();
-    if (err == 0)
-        err = scan_table_read(&s->table, s->m->fd, true);
+    s->started = s->looked_at;
     if (err == 0 && row->new_mtime < 0)
         err = index_message_each(s->m->a->ix, row->id, row->first_recent, UINT32_MAX,
                                  merge_in_new, s);
     *full = s->again || s->table.twins > 0;
     if (err < 0 || *full)
         return err;
-    err = maildir_mtimes(s->m->fd, &s->new_mtime, &cur);
+    err = look(s);
     row->new_mtime = 0; /* rule 6 */
     if (err == 0)
         err = scan_apply(s);
@@ -351,8 +412,8 @@ scan_new(struct scan *s, bool *full)
         return err;
     if (s->moved)
         scan_note_own(s->m);
-    record_new(s, new_before == s->new_mtime);
-    if (!s->changed && !s->again && row->new_mtime == before.new_mtime)
+    record_new(s, new_before == s->times.new_mtime);
+    if (!s->changed && !s->again && row->new_mtime == recorded)
         return 0;
     return scan_finish(s);
 }
@@ -360,26 +421,27 @@ scan_new(struct scan *s, bool *full)
 int
 scan_sync(struct mailbox *m, unsigned flags)
 {
-    int64_t new_mtime, cur_mtime;
     struct scan s;
     bool full;
-    int err = maildir_mtimes(m->fd, &new_mtime, &cur_mtime);
+    int err;
 
+    scan_init(&s, m, flags);
+    err = look(&s);
     /* some programs remove an empty new/ or tmp/ */
     if (err == ERR_NOENT && faccessat(m->fd, "cur", F_OK, 0) == 0 &&
         maildir_make_parts(m->fd, false) == 0)
-        err = maildir_mtimes(m->fd, &new_mtime, &cur_mtime);
+        err = look(&s);
     if (err < 0)
         return err == ERR_NOENT ? ERR_GONE : err;
-    full = (flags & SCAN_FULL) != 0 || needs_full(&m->row, cur_mtime);
-    if (!full && !needs_new(&m->row, new_mtime, flags))
+    if (scan_is_current(m->a, &m->row, &s.times, flags))
         return 0;
-    scan_init(&s, m, flags);
+    full = (flags & SCAN_FULL) != 0 || needs_full(m->a, &m->row, &s.times);
     err = full ? 0 : scan_new(&s, &full);
     if (err == 0 && full) {
         scan_free(&s);
         scan_init(&s, m, flags);
-        err = scan_full(&s);
+        err = look(&s);
+        err = err == 0 ? scan_full(&s) : err;
     }
     if (err < 0)
         index_abort(m->a->ix);
@@ -390,13 +452,13 @@ scan_sync(struct mailbox *m, unsigned flags)
 void
 scan_note_own(struct mailbox *m)
 {
-    int64_t new_mtime, cur_mtime;
+    struct maildir_times times;
 
     m->row.own_changes = true;
-    if (maildir_mtimes(m->fd, &new_mtime, &cur_mtime) < 0)
+    if (maildir_look(m->fd, ".", &times) < 0)
         m->row.cur_mtime = 0;
     else if (m->row.cur_mtime != 0 && m->row.cur_mtime != IMPORT_PENDING)
-        m->row.cur_mtime = cur_mtime;
+        m->row.cur_mtime = times.cur_mtime;
 }
 
 void

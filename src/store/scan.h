@@ -18,6 +18,10 @@ enum scan_flags {
    ERR_*. */
 int scan_sync(struct mailbox *m, unsigned flags);
 
+/* Would scan_sync() find nothing to do, with these times? */
+bool scan_is_current(struct account *a, const struct index_mailbox *row,
+                     const struct maildir_times *times, unsigned flags);
+
 /* After changes of our own in cur/, made right after a scan_sync() under the same lock: records
  * the directory's new mtime in the row, which the caller puts. */
 void scan_note_own(struct mailbox *m);

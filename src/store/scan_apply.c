@@ -37,13 +37,18 @@ scan_begin(struct scan *s)
 int
 scan_finish(struct scan *s)
 {
+    bool sync = false;
     int err = scan_begin(s);
 
     if (err == 0)
         err = mailbox_put(s->m);
     sys_step("scan:put");
+    if (err == 0 && s->need_sync && s->m->later != NULL && s->fresh_count < BULK)
+        s->m->later->sync = true;
+    else
+        sync = s->need_sync;
     if (err == 0)
-        err = index_commit(s->m->a->ix, s->need_sync);
+        err = index_commit(s->m->a->ix, sync);
     s->open = false;
     s->pending = 0;
     s->need_sync = false;

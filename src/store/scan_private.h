@@ -35,16 +35,17 @@ struct scan {
     size_t gone_count, gone_cap;
     struct scan_fresh *fresh;
     size_t fresh_count;
-    int64_t started;              /* us, wall clock: when the last reading began */
-    int64_t new_mtime, cur_mtime; /* when it ended */
-    bool open;                    /* a transaction */
-    unsigned pending;             /* changes in it */
-    bool changed;                 /* anything was written */
-    bool need_sync;               /* UIDs were given, or messages expunged */
-    bool moved;                   /* files from new/ to cur/ */
-    bool left_in_new;             /* messages of the index lie in new/ */
-    bool again;                   /* the next sync must read everything */
-    bool pending_import;          /* the row had IMPORT_PENDING */
+    int64_t started;            /* us, sys_stamp_us(): not after the last reading began */
+    int64_t looked_at;          /* the same clock, when `times` were */
+    struct maildir_times times; /* at first before the reading, then after it */
+    bool open;                  /* a transaction */
+    unsigned pending;           /* changes in it */
+    bool changed;               /* anything was written */
+    bool need_sync;             /* UIDs were given, or messages expunged */
+    bool moved;                 /* files from new/ to cur/ */
+    bool left_in_new;           /* messages of the index lie in new/ */
+    bool again;                 /* the next sync must read everything */
+    bool pending_import;        /* the row had IMPORT_PENDING */
 };
 
 void scan_add_known(struct scan *s, uint32_t uid, uint32_t entry);

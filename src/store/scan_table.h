@@ -38,6 +38,7 @@ struct scan_table {
     uint32_t *slots; /* index + 1 of an entry, 0 = free */
     uint32_t slots_count;
     uint32_t twins;
+    bool seeded; /* the next is drawn, with the first name */
     uint64_t seed[2];
 };
 
