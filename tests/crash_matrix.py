@@ -40,7 +40,7 @@ from crash_operations import OPERATIONS, fill, in_part, no_maildir, of_another_s
 from harness import Results, Server, Skip
 
 DISK = ["ENOSPC", "EDQUOT", "EIO"]
-ERRORS = {"write": DISK, "pwrite64": DISK, "fsync": DISK, "fdatasync": DISK, "rename": DISK, "renameat": DISK, "renameat2": DISK,
+ERRORS = {"write": DISK, "pwrite64": DISK, "fsync": DISK, "fdatasync": DISK, "syncfs": DISK, "rename": DISK, "renameat": DISK, "renameat2": DISK,
           "linkat": DISK, "unlinkat": ["EIO"], "openat": ["EMFILE", "ENOMEM", "EIO"], "mkdirat": DISK, "mkdir": DISK,
           "ftruncate": ["EIO"], "fallocate": DISK, "utimensat": ["EIO"]}
 KILL_ONLY = ("fcntl",)  # the account's lock

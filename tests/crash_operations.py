@@ -11,6 +11,7 @@ BASE = [b"base%d" % i for i in range(1, 5)]
 KEYWORDS = [b"k%02d" % i for i in range(26)]  # of the folder Many: a further one has no letter
 SELECT = (b"SELECT INBOX",)
 MANY = (b"SELECT Many",)
+STATUS = b'LIST "" * RETURN (STATUS (MESSAGES UIDNEXT UIDVALIDITY))'
 
 
 def fill(server):
@@ -223,6 +224,8 @@ OPERATIONS = [
     Operation("QUIT", b"QUIT", lambda c: c.remove(b"INBOX", *BASE[:2]), pop3=True, by_files=True),
     Operation("first index", b"SELECT INBOX", nothing, commands=(), prepare=drop_index, fresh=True, quiet=True),
     Operation("first open", b"SELECT INBOX", nothing, commands=(), prepare=of_another_server, fresh=True, quiet=True),
+    Operation("first STATUS", STATUS, nothing, commands=(), prepare=of_another_server, fresh=True, quiet=True),
+    Operation("STATUS anew", STATUS, nothing, commands=(), prepare=drop_index, fresh=True, quiet=True),
     Operation("import", None, nothing, program=("mansioctl", "-c", "CONF", "import", USER), prepare=of_another_server, fresh=True,
               quiet=True),
     Operation("rebuild", None, nothing, program=("mansioctl", "-c", "CONF", "mailbox", "rebuild", USER), quiet=True),

@@ -5,7 +5,7 @@
 
 One account goes through its life, from the first login on: deliveries, APPEND, COPY, MOVE, STORE, EXPUNGE, folders, POP3,
 a rebuild, and enough flags that Berkeley DB changes its log and removes old ones; another one has its first index made of
-1,100 messages. strace writes down each operation on files, and when the client got its answers. Then, for many points in
+1,100 messages, and one finds folders of other programs. strace writes down each operation on files, and when the client got its answers. Then, for many points in
 that log, directories are made as a file system may leave them (powerlog.py has the rules), and tests/power_state opens each
 as after a reboot. It must find
 
@@ -28,7 +28,7 @@ import time
 
 import powerlog
 from harness import Results
-from powerlife import FirstIndex, Folder, Life, Message, fnv, record
+from powerlife import FirstIndex, FirstStatus, Folder, Life, Message, fnv, record
 
 STATES = 240
 MODES = ("posix", "journal", "random", "random", "all")
@@ -316,6 +316,7 @@ def main():
     subprocess.run(["make", "-s", "tests/power_state"], cwd=build, stdin=subprocess.DEVNULL, check=True)
     results.run("power cut", run, build, Life, states, seed)
     results.run("power cut in a first index", run, build, FirstIndex, states // 12, seed)
+    results.run("power cut in a first STATUS of many folders", run, build, FirstStatus, states // 6, seed)
     return results.finish()
 
 

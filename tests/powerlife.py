@@ -377,6 +377,61 @@ class FirstIndex(Life):
         self.logout()
 
 
+class FirstStatus(Life):
+    """Folders of other programs, two in three with Dovecot's lists, are seen first by one LIST with STATUS."""
+
+    FOLDERS = 9
+
+    def prepare(self):
+        for i in range(self.FOLDERS):
+            name = "Other%d" % i
+            base = os.path.join(self.server.maildir(), "." + name)
+            for part in ("cur", "new", "tmp"):
+                os.makedirs(os.path.join(base, part), 0o700)
+            f = self.world.folders[name] = Folder()
+            lines = ["3 V%d N50" % (1000 + i)]
+            for n in range(i % 4):
+                data = self.text(20)
+                base_name = "17000%05d.M1P1.test" % n
+                with open(os.path.join(base, "cur", base_name + ":2,"), "wb") as out:
+                    out.write(data.replace(b"\r\n", b"\n"))
+                if i % 3:
+                    f.messages[7 + n] = Message(self.content(data))
+                    lines.append("%d :%s" % (7 + n, base_name))
+                else:
+                    f.loose.append(self.content(data))
+            if i % 3:  # what the list says is as good as told
+                f.validity, f.uidnext = 1000 + i, 50
+                with open(os.path.join(base, "dovecot-uidlist"), "w") as out:
+                    out.write("\n".join(lines) + "\n")
+        for part in ("cur", "new", "tmp"):
+            os.mkdir(os.path.join(self.server.maildir(), part), 0o700)
+        self.world.folders["INBOX"] = Folder()
+
+    def look_all(self):
+        text = self.do(b'LIST "" * RETURN (STATUS (UIDVALIDITY UIDNEXT MESSAGES))')
+        for m in re.finditer(rb'STATUS (\S+) \(([^)]*)\)', text):
+            values = dict(zip(m.group(2).split()[::2], map(int, m.group(2).split()[1::2])))
+            f = self.world.folders[m.group(1).decode()]
+            assert f.validity in (None, values[b"UIDVALIDITY"]), m.group(0)
+            assert values[b"MESSAGES"] == len(f.messages) + len(f.loose), m.group(0)
+            f.validity, f.uidnext = values[b"UIDVALIDITY"], values[b"UIDNEXT"]
+        self.acknowledged("LIST with STATUS")
+
+    def live(self):
+        self.c = Client(self.server)
+        for name in ("Drafts", "Sent"):
+            self.world.folders.setdefault(name, Folder())
+        self.world.subscribed |= {"Drafts", "Sent"}
+        self.acknowledged("login")
+        self.look_all()
+        for name in ("Other3", "Other8"):
+            self.append(name)
+        self.rename("Other7", "Other7x")
+        self.look_all()
+        self.logout()
+
+
 def numbers(text):
     found = []
     for part in text.split(b","):

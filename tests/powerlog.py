@@ -26,7 +26,7 @@ import stat
 
 SECTOR = 512
 CALLS = ("open,openat,creat,write,pwrite64,writev,ftruncate,truncate,fallocate,rename,renameat,renameat2,link,linkat,unlink,"
-         "unlinkat,mkdir,mkdirat,rmdir,utimensat,fsync,fdatasync,lseek,newfstatat,sendto,sendmsg")
+         "unlinkat,mkdir,mkdirat,rmdir,utimensat,fsync,fdatasync,syncfs,lseek,newfstatat,sendto,sendmsg")
 REGION = re.compile(r"__db\.0\d\d$")  # Berkeley DB's regions: memory, not data
 LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)$", re.S)
 CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)", re.S)
@@ -268,6 +268,9 @@ class Reader:
         elif call in ("fsync", "fdatasync"):
             i = self.fd_number(text)
             if i is not None:
+                self.add("sync", i)
+        elif call == "syncfs":
+            for i in list(self.now.dirs) + list(self.now.files):
                 self.add("sync", i)
         elif call == "lseek":
             self.positions[pid, FD.match(text).group(1)] = result
