@@ -107,6 +107,8 @@ class Server:
     name = ""
     without = frozenset()  # workloads that don't fit it
     inotify = False  # needs an instance for each connection in IDLE, or polls
+    announces = True  # deliveries within seconds
+    rest = 5  # seconds after which it has given back what an idle connection doesn't need
 
     def __init__(self, work):
         self.dir = os.path.join(work, self.name)
@@ -199,6 +201,10 @@ class Server:
                 pass
         return total
 
+    def complaint(self):
+        """The first error in its log since the last call; "" if it has none, or none is looked for."""
+        return ""
+
     def close(self):
         self.stop()
         if self.group:
@@ -233,10 +239,22 @@ class Mansio(Server):
         subprocess.run([self.build + "/mansioctl", "-c", self.conf, "user", "passwd", "yes"], input=PASSWORD + "\n",
                        text=True, check=True, stdout=subprocess.DEVNULL)
         self.own(self.mail)
+        self.log_seen = 0
 
     def start(self):
         self.spawn([self.build + "/mansiod", "-F", "-c", self.conf])
         self.wait()
+
+    def complaint(self):
+        try:
+            with open(os.path.join(self.dir, "log"), "rb") as f:
+                f.seek(self.log_seen)
+                text = f.read()
+        except FileNotFoundError:
+            return ""
+        self.log_seen += len(text)
+        found = re.search(rb".*error:.*", text)
+        return found.group(0).decode(errors="replace")[:200] if found else ""
 
 
 class Dovecot(Server):
@@ -301,10 +319,10 @@ default_process_limit = 10000
 auth_cache_size = 1M
 auth_failure_delay = 0
 service auth {{
-  client_limit = 50000
+  client_limit = 20000
 }}
 service anvil {{
-  client_limit = 50000
+  client_limit = 20000
 }}
 passdb {{
   driver = passwd-file
@@ -324,12 +342,16 @@ userdb {{
 
 
 class Hibernating(Dovecot):
-    """Dovecot that moves connections in IDLE to one process for all (imap_hibernate_timeout, off by default)."""
+    """Dovecot that moves connections in IDLE to one process for all (imap_hibernate_timeout, off by default), and ends the
+    process of each."""
 
     name = "hibernating"
+    announces = False  # now and then one only after more than a minute
+    rest = 10
     extra = """
 imap_hibernate_timeout = 2s
 service imap {
+  service_count = 1
   extra_groups = $default_internal_group
   unix_listener imap-master {
     user = $default_internal_user
@@ -422,7 +444,6 @@ def ratio(a, b):
     return None if a is None or not b else a / b
 
 
-REST = 5  # seconds after which a server has given back what an idle connection doesn't need
 SETTLED = 4  # seconds without a change of the number of processes
 INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
 
@@ -432,10 +453,11 @@ def inotify_for(server, connections):
     """Instances of inotify for a server that needs one a connection: raised, where that's allowed, and put back."""
     with open(INSTANCES) as f:
         before = f.read()
+    wanted = 2 * connections + 100
     raised = False
-    if server.inotify and connections + 100 > int(before):
+    if server.inotify and wanted > int(before):
         try:
-            write_setting(INSTANCES, "%d\n" % (connections + 100))
+            write_setting(INSTANCES, "%d\n" % wanted)
             raised = True
         except OSError:
             print("    %s can't be raised: %s polls" % (INSTANCES, server.name))
@@ -483,9 +505,10 @@ def hold(bench, server, connections, workload, rest, settle):
             time.sleep(rest)
             entry["kb"] = server.memory_kb() / connections
             entry["processes"] = len(server.pids())
-            process.stdin.write("deliver\n")
-            process.stdin.flush()
-            words = process.stdout.readline().split()
+            if server.announces:
+                process.stdin.write("deliver\n")
+                process.stdin.flush()
+                words = process.stdout.readline().split()
             if len(words) == 4:
                 entry["told"], entry["median_ms"], entry["max_ms"] = int(words[1]), float(words[2]), float(words[3])
         out, _ = process.communicate("end\n", timeout=600)
@@ -497,6 +520,9 @@ def hold(bench, server, connections, workload, rest, settle):
         entry["cpu"] = float(fields[2]) if float(fields[2]) >= 0 else None
     if len(fields) != 7 or fields[6] != "ok":
         entry["fault"] = fields[6] if len(fields) == 7 else "no figures"
+    complaint = server.complaint()
+    if complaint:
+        entry.setdefault("fault", complaint)
     if settle:
         entry["back_s"], entry["left"] = wait_settled(server)
     return entry
@@ -525,7 +551,7 @@ def hold_table(bench, servers, counts, workloads, columns, options):
                     server.stop()
                     server.start()
                 with inotify_for(server, connections):
-                    entry = hold(bench, server, connections, workload, 1 if options.smoke else REST,
+                    entry = hold(bench, server, connections, workload, 1 if options.smoke else server.rest,
                                  connections == max(counts) and not options.smoke)
                 line["servers"][server.name] = entry
                 line["kb"][server.name] = entry.get("kb")
@@ -546,24 +572,42 @@ def make_source(bench, work, messages):
     return path
 
 
+def draw(directory, name, size, commands):
+    """A gnuplot script and, where gnuplot is there, its picture."""
+    script = os.path.join(directory, name + ".gnuplot")
+    write(script, "set terminal png size %d,%d font ',11'\nset output '%s/%s.png'\nset grid\n%s" %
+          (*size, directory, name, commands))
+    if shutil.which("gnuplot"):
+        subprocess.run(["gnuplot", script], check=False)
+
+
+KIND = {"idle": "plain", "idle-tls": "TLS"}
+
+
 def plot(directory, memory):
-    """gnuplot's pictures of memory by connections, where gnuplot is there; the data files always."""
+    """Memory by connections: a panel for plain connections and one for TLS, a line for each server; and the data files."""
     os.makedirs(directory, exist_ok=True)
-    scripts = []
-    for workload in sorted({line["workload"] for line in memory}):
+    workloads = sorted({line["workload"] for line in memory})
+    counts = sorted({line["connections"] for line in memory})
+    panels = ""
+    for workload in workloads:
         lines = [line for line in memory if line["workload"] == workload]
         names = list(dict.fromkeys(name for line in lines for name in line["servers"]))
         data = "".join("%d %s\n" % (line["connections"], " ".join(
             "nan" if line["kb"].get(name) is None else "%.1f" % line["kb"][name] for name in names)) for line in lines)
-        write(os.path.join(directory, workload + ".dat"), "# connections %s\n%s" % (" ".join(names), data))
-        plots = ", ".join("'%s/%s.dat' using 1:%d with linespoints title '%s'" % (directory, workload, n + 2, name)
-                          for n, name in enumerate(names))
-        write(os.path.join(directory, workload + ".gnuplot"),
-              "set terminal png size 900,600\nset output '%s/%s.png'\nset logscale x\nset yrange [0:]\n"
-              "set xlabel 'connections (%s)'\nset ylabel 'KB each'\nplot %s\n" % (directory, workload, workload, plots))
-        scripts.append(workload + ".gnuplot")
-    for script in scripts if shutil.which("gnuplot") else []:
-        subprocess.run(["gnuplot", os.path.join(directory, script)], check=False)
+        path = os.path.join(directory, workload + ".dat")
+        write(path, "# connections %s\n%s" % (" ".join(names), data))
+        panels += "set title '%s'\nplot %s\n" % (KIND[workload], ", ".join(
+            "'%s' using 1:%d with linespoints linewidth 2 pointtype 7 linecolor %d title '%s'" % (path, n + 2, n + 1, name)
+            for n, name in enumerate(names)))
+    if len(counts) < 2:
+        return  # a point is no line
+    draw(directory, "memory", (560 * len(workloads), 480),
+         "set multiplot layout 1,%d title 'Memory of an idle connection: PSS of all processes / connections'\n"
+         "set logscale xy\nset xrange [%g:%g]\nset yrange [20:*]\nset xtics (%s)\nset ytics (%s)\nset key top right\n"
+         "set xlabel 'connections in IDLE'\nset ylabel 'KB each'\n%sunset multiplot\n" %
+         (len(workloads), counts[0] / 1.2, counts[-1] * 1.2, ", ".join(map(str, counts)),
+          ", ".join(str(n * 10 ** e) for e in range(1, 5) for n in (1, 2, 5)), panels))
 
 
 def main():
@@ -633,8 +677,8 @@ def main():
         faults += sum("fault" in e for line in held for n, e in line["servers"].items() if n == "mansio")
         if options.json:
             write(options.json, json.dumps(result, indent=1))
-        if options.plot:
-            plot(options.plot, result.get("memory", []))
+        if options.plot and result.get("memory"):
+            plot(options.plot, result["memory"])
         if options.smoke:
             done = len(result["table"]) + len(held)
             print("%d passed, %d failed, 0 skipped" % (done - faults, faults))

@@ -30,6 +30,7 @@ set -a
 . /etc/courier/imapd-ssl
 TLS_CERTFILE={dir}/both.pem
 TLS_CACHEFILE=
+TLS_TRUSTCERTS=
 IMAP_TRASHFOLDERNAME=
 IMAP_EMPTYTRASH=
 $tcpd {imap} $imap &
@@ -58,6 +59,7 @@ def server_class(base, password, root):
 
     class Courier(base):
         name = "courier"
+        announces = False  # polls once a minute, without gamin
         # they use LITERAL+, and folders whose names don't begin with INBOX.
         without = frozenset(("append", "append8", "copy", "expunge", "status", "chunks", "idle-latency", "noop"))
 

@@ -26,7 +26,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, write  # noqa: E402
+from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, draw, write  # noqa: E402
 
 PRIVATE_LIMIT_KB = 64 * 1024
 DOVECOT_MOST = 100000
@@ -303,20 +303,27 @@ def show(results, sizes):
 
 
 def plot(directory, results, sizes):
-    """The pictures where gnuplot is there; the data files always."""
+    """A panel for each operation, a line for each server, all of one scale; and the data files. The last panel is the key."""
     os.makedirs(directory, exist_ok=True)
+    lines, walls, key = [], [], []
     for name, tables in results.items():
         done = [s for s in sizes if s in tables]
         data = os.path.join(directory, "growth-%s.dat" % name)
         write(data, "# messages\t" + "\t".join(FLAT) + "\n" + "".join(
             "%d\t%s\n" % (s, "\t".join("%f" % tables[s][o]["wall"] for o in FLAT)) for s in done))
-        script = os.path.join(directory, "growth-%s.gnuplot" % name)
-        write(script, "set terminal png size 1000,700\nset output '%s/growth-%s.png'\nset logscale xy\nset key outside\n"
-              "set title '%s'\nset xlabel 'messages in the mailbox'\nset ylabel 'microseconds for one'\nplot %s\n" %
-              (directory, name, name, ", ".join("'%s' using 1:%d with linespoints title '%s'" % (data, n + 2, o)
-                                               for n, o in enumerate(FLAT))))
-        if shutil.which("gnuplot"):
-            subprocess.run(["gnuplot", script], check=False)
+        walls += [tables[s][o]["wall"] for s in done for o in FLAT]
+        style = "with linespoints linewidth 2 pointtype 7 linecolor %d title '%s'" % (len(lines) + 1, name)
+        lines.append("'%s' using 1:{column} %s" % (data, style))
+        key.append("NaN " + style)
+    panels = "".join("set title '%s'\nplot %s\n" % (o, ", ".join(lines).format(column=n + 2)) for n, o in enumerate(FLAT))
+    ticks = [(10, "10 us"), (100, "100 us"), (1000, "1 ms"), (10000, "10 ms"), (100000, "0.1 s"), (1000000, "1 s")]
+    draw(directory, "growth", (1200, 820),
+         "set multiplot layout 3,4 title 'Wall time of one operation, by the messages in the mailbox'\nset logscale xy\n"
+         "set xrange [%g:%g]\nset yrange [%g:%g]\nset xtics (%s)\nset ytics (%s)\nunset key\n%s"
+         "set key center center\nset title 'key'\nunset border\nunset xtics\nunset ytics\nunset grid\nplot %s\nunset multiplot\n" %
+         (sizes[0] / 1.5, sizes[-1] * 1.5, min(walls) / 2, max(walls) * 4,
+          ", ".join("'%s' %d" % ("%dM" % (s // 1000000) if s % 1000000 == 0 else "%dk" % (s // 1000) if s % 1000 == 0 else s, s)
+                    for s in sizes), ", ".join("'%s' %d" % (t, n) for n, t in ticks), panels, ", ".join(key)))
 
 
 def smoke_faults(results, table, sizes):

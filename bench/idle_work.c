@@ -22,7 +22,7 @@
 #define DELIVERIES 100
 #define PAUSE_US   50000 /* between two of them */
 #define DELIVER_S  10    /* no more of them after that; Dovecot takes half a second each */
-#define ANNOUNCE_S 60    /* a delivery must be announced; Dovecot polls each 30 s at worst */
+#define ANNOUNCE_S 40    /* a delivery must be announced; Dovecot polls each 30 s at worst */
 #define LINES_MAX  10000 /* that an answer in IDLE may take */
 
 struct crowd {
