@@ -26,7 +26,8 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, draw, write  # noqa: E402
+from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, write  # noqa: E402
+from idle import draw  # noqa: E402
 
 PRIVATE_LIMIT_KB = 64 * 1024
 DOVECOT_MOST = 100000
