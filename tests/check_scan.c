@@ -231,9 +231,10 @@ date_cur(int ms, bool coarse)
 
     get_times(times);
     clock_gettime(CLOCK_REALTIME, &times[1]);
-    ns = times[1].tv_nsec + (int64_t)ms * 1000000;
-    times[1].tv_sec += ns / 1000000000;
-    times[1].tv_nsec = coarse ? 0 : ns % 1000000 == 0 ? ns % 1000000000 + 1 : ns % 1000000000;
+    ns = (int64_t)times[1].tv_sec * 1000000000 + times[1].tv_nsec + (int64_t)ms * 1000000;
+    ns += ns % 1000000 == 0; /* it shows that there are nanoseconds */
+    times[1].tv_sec = (time_t)(ns / 1000000000);
+    times[1].tv_nsec = coarse ? 0 : ns % 1000000000;
     set_times(times);
 }
 
@@ -262,13 +263,12 @@ START_TEST(change_within_one_second_is_seen)
     struct timespec times[2];
 
     put("1.a:2,");
-    date_cur(0, true);
-    leave_tick();
+    date_cur(2000, true);
     open_inbox(0);
-    get_times(times);
-    neighbour_rename(store_dir, "cur/1.a:2,", "cur/1.a:2,S");
-    set_times(times);
+    rename_unseen("cur/1.a:2,", "cur/1.a:2,S");
     expect_soon("1S");
+    date_cur(2000, true);
+    ck_assert_str_eq(synced(), "1S");
     get_times(times);
     put("2.b:2,");
     neighbour_remove(store_dir, "cur/1.a:2,S");
