@@ -250,11 +250,11 @@ def test_many_folders(build):
             len({n.split(".")[1] for n in names if n.startswith("f07")})
         assert len(timed(slow, "LIST one", 10, c.list, '""', names[7])[1]) == 1
         assert len(timed(slow, "LSUB \"\" *", 10, c.lsub, '""', "*")[1]) == (FOLDERS + 1) // 2
-        typ, data = timed(slow, "LIST RETURN (STATUS), first", 120, c._simple_command,
+        typ, data = timed(slow, "LIST RETURN (STATUS), first", 20, c._simple_command,
                           "LIST", '"" * RETURN (STATUS (MESSAGES UIDNEXT))')
         assert typ == "OK" and len(c.untagged_responses.pop("STATUS")) == FOLDERS + 1
         c.untagged_responses.pop("LIST", None)
-        typ, data = timed(slow, "LIST RETURN (STATUS), again", 60, c._simple_command,
+        typ, data = timed(slow, "LIST RETURN (STATUS), again", 10, c._simple_command,
                           "LIST", '"" * RETURN (STATUS (MESSAGES UIDNEXT))')
         assert typ == "OK" and len(c.untagged_responses.pop("STATUS")) == FOLDERS + 1
         c.untagged_responses.pop("LIST", None)
