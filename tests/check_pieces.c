@@ -17,7 +17,8 @@
 #include "store_test.h"
 
 /* One piece, and more rows than the page cache of the index holds: it is synced in between. */
-#define MANY 4000
+#define MANY       4000
+#define TWO_PIECES 4600
 
 static struct account *a;
 static struct view *v;
@@ -282,6 +283,75 @@ START_TEST(store_of_rows_and_files_mixed)
 }
 END_TEST
 
+static struct {
+    unsigned calls;
+    uint32_t last;
+    size_t told;
+} heard;
+
+/* Who is told may do what takes the lock, and finds stored what he's told. */
+static void
+hear(void *ctx, const struct view_stored *stored, size_t count)
+{
+    heard.calls++;
+    sync_quietly(ctx);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert_uint_gt(stored[i].uid, heard.last);
+        ck_assert_uint_eq(stored[i].flags, MSG_FLAGGED | MSG_SEEN);
+        heard.last = stored[i].uid;
+    }
+    heard.told += count;
+    ck_assert_uint_eq(message_row(v, heard.last).flags, MSG_FLAGGED | MSG_SEEN);
+    if (heard.calls == 1) {
+        ck_assert_uint_eq(message_row(v, TWO_PIECES).flags, MSG_SEEN);
+        neighbour_remove(store_dir, "cur/1700004599.M4599P1.pieces,S=3,W=4:2,S");
+    }
+}
+
+/* What the client is told comes piece by piece, also of messages that had the flags; and not of
+   one that another program removed meanwhile. */
+START_TEST(store_tells_piece_by_piece)
+{
+    struct flag_set flagged = {.flags = MSG_FLAGGED};
+    struct seqset s = uid_set("1:*"), gone;
+
+    seqset_init(&gone);
+    memset(&heard, 0, sizeof heard);
+    open_with(TWO_PIECES);
+    ck_assert_int_eq(store_flags(v, "3,4", STORE_ADD, MSG_FLAGGED), 0);
+    ck_assert_int_eq(view_store_tell(v, &s, STORE_ADD, &flagged, hear, v, &gone), 0);
+    ck_assert_uint_eq(heard.calls, 2);
+    ck_assert_uint_eq(heard.told, TWO_PIECES - 1);
+    ck_assert_uint_eq(heard.last, TWO_PIECES - 1);
+    check_index_agrees(TWO_PIECES - 1);
+    seqset_free(&gone);
+    seqset_free(&s);
+}
+END_TEST
+
+/* A STORE that fails tells nothing of the piece that it took back. */
+START_TEST(store_that_fails_tells_nothing)
+{
+    struct flag_set flagged = {.flags = MSG_FLAGGED};
+    struct seqset s = uid_set("1:*"), gone;
+
+    seqset_init(&gone);
+    memset(&heard, 0, sizeof heard);
+    open_with(MANY);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &file_limit), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    log_hook = ignore_log;
+    sys_hooks.step = no_writing_when_all_is_renamed;
+    ck_assert_int_eq(view_store_tell(v, &s, STORE_ADD, &flagged, hear, v, &gone), ERR_NOSPACE);
+    memset(&sys_hooks, 0, sizeof sys_hooks);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &file_limit), 0);
+    ck_assert_uint_eq(heard.calls, 0);
+    check_index_agrees(MANY);
+    seqset_free(&gone);
+    seqset_free(&s);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -297,6 +367,8 @@ main(void)
     tcase_add_test(t, store_without_rows_takes_the_names_back);
     tcase_add_test(t, expunge_that_fails_keeps_the_rest);
     tcase_add_test(t, store_of_rows_and_files_mixed);
+    tcase_add_test(t, store_tells_piece_by_piece);
+    tcase_add_test(t, store_that_fails_tells_nothing);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

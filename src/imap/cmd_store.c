@@ -62,21 +62,41 @@ keywords_are_known(const struct imap *im, const struct flag_set *flags)
     return true;
 }
 
+static void
+tell_keywords(struct imap *im, const struct store_request *rq)
+{
+    if (rq->op != STORE_REMOVE && !im->logout && !keywords_are_known(im, &rq->flags))
+        imap_send_changes(im, im->parse.uid);
+}
+
+struct telling {
+    struct imap *im;
+    const struct store_request *rq;
+};
+
+static void
+tell(void *ctx, const struct view_stored *stored, size_t count)
+{
+    const struct telling *t = ctx;
+
+    tell_keywords(t->im, t->rq);
+    if (!t->im->logout)
+        imap_send_stored(t->im, stored, count, t->im->parse.uid);
+}
+
 static struct reply
 store(struct imap *im, const struct seqset *uids, const struct store_request *rq)
 {
-    struct seqset changed, gone;
+    struct telling t = {.im = im, .rq = rq};
     struct reply r = reply_ok("STORE completed");
+    struct seqset gone;
     int err;
 
-    seqset_init(&changed);
     seqset_init(&gone);
-    err = view_store(im->view, uids, rq->op, &rq->flags, UINT64_MAX, &changed, NULL, &gone);
+    err = view_store_tell(im->view, uids, rq->op, &rq->flags, rq->silent ? NULL : tell, &t,
+                          &gone);
     if (err == 0) {
-        if (rq->op != STORE_REMOVE && !keywords_are_known(im, &rq->flags))
-            imap_send_changes(im, im->parse.uid);
-        if (!rq->silent && !im->logout)
-            imap_send_flags(im, &changed, im->parse.uid);
+        tell_keywords(im, rq);
         if (gone.count > 0 && !im->parse.uid)
             r = reply_no("[EXPUNGEISSUED] Some of the messages were expunged meanwhile");
     } else if (err == ERR_LIMIT) {
@@ -84,7 +104,6 @@ store(struct imap *im, const struct seqset *uids, const struct store_request *rq
     } else {
         r = reply_err(err);
     }
-    seqset_free(&changed);
     seqset_free(&gone);
     return r;
 }

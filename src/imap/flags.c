@@ -1,7 +1,7 @@
 /*
  * Flags towards the client: flag lists, untagged FETCH responses that only tell flags.
  *
- * STORE over a whole mailbox and a neighbour's changes go through imap_send_flags(): lines are
+ * STORE over a whole mailbox and a neighbour's changes are told here: lines are
  * put together in a buffer, batch by batch, without printf.
  */
 #include <string.h>
@@ -10,7 +10,8 @@
 #include "base/err.h"
 #include "imap/imap_session.h"
 
-#define LINES_MAX (1024u * 1024) /* octets of one batch's lines */
+#define LINES_MAX   (1024u * 1024) /* octets of one batch's lines */
+#define LINES_FLUSH 32768          /* collected octets that go to the stream */
 
 /* The order of RFC 3501's examples. MSG_PASSED is Maildir's letter P, for which clients have
    the keyword $Forwarded (RFC 5788): it's always known, and shown once, wherever it came from.
@@ -53,19 +54,39 @@ imap_write_flags(struct imap *im, unsigned flags, uint64_t keywords, bool recent
 }
 
 static void
-flags_line(struct imap *im, const struct view_message *vm, bool with_uid, struct buf *out)
+flags_line(struct imap *im, uint32_t seq, const struct view_stored *s, bool recent,
+           bool with_uid, struct buf *out)
 {
     buf_add(out, "* ", 2);
-    buf_addu(out, vm->seq);
+    buf_addu(out, seq);
     buf_add(out, " FETCH (", 8);
     if (with_uid) {
         buf_add(out, "UID ", 4);
-        buf_addu(out, vm->m.uid);
+        buf_addu(out, s->uid);
         buf_addc(out, ' ');
     }
     buf_add(out, "FLAGS ", 6);
-    imap_write_flags(im, vm->m.flags, vm->m.keywords, vm->recent, out);
+    imap_write_flags(im, s->flags, s->keywords, recent, out);
     buf_add(out, ")\r\n", 3);
+}
+
+void
+imap_send_stored(struct imap *im, const struct view_stored *stored, size_t count, bool with_uid)
+{
+    struct buf lines = BUF_INIT(LINES_MAX);
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t seq = view_seq(im->view, stored[i].uid);
+
+        if (seq != 0)
+            flags_line(im, seq, &stored[i], view_is_recent(im->view, stored[i].uid), with_uid,
+                       &lines);
+        if (lines.len < LINES_FLUSH && i + 1 < count)
+            continue;
+        stream_write(im->out, lines.data, lines.len);
+        buf_reset(&lines);
+    }
+    buf_free(&lines);
 }
 
 void
@@ -80,9 +101,13 @@ imap_send_flags(struct imap *im, const struct seqset *uids, bool with_uid)
         im->batch = view_batch_new();
     while (view_read(im->view, uids, &it, 0, im->batch) == 0 && im->batch->count > 0) {
         buf_reset(&lines);
-        for (size_t i = 0; i < im->batch->count; i++)
-            if (!im->batch->items[i].gone && im->batch->items[i].seq != 0)
-                flags_line(im, &im->batch->items[i], with_uid, &lines);
+        for (size_t i = 0; i < im->batch->count; i++) {
+            const struct view_message *vm = &im->batch->items[i];
+            struct view_stored s = {vm->m.uid, vm->m.flags, vm->m.keywords};
+
+            if (!vm->gone && vm->seq != 0)
+                flags_line(im, vm->seq, &s, vm->recent, with_uid, &lines);
+        }
         stream_write(im->out, lines.data, lines.len);
         if (stream_error(im->out) != 0)
             break;

@@ -118,6 +118,9 @@ void imap_write_flags(struct imap *im, unsigned flags, uint64_t keywords, bool r
                       struct buf *out);
 /* "* n FETCH (UID u FLAGS (...))" for these UIDs (flags changed by another, or by STORE). */
 void imap_send_flags(struct imap *im, const struct seqset *uids, bool with_uid);
+/* The same of flags that a STORE has just set: nothing is read. */
+void imap_send_stored(struct imap *im, const struct view_stored *stored, size_t count,
+                      bool with_uid);
 /* Writes a mailbox name as astring in the client's form. */
 void imap_write_mailbox(struct imap *im, const char *internal, struct buf *out);
 /* Untagged changes of the view, EXPUNGE only if allowed. False when the view is void (BYE sent,

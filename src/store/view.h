@@ -139,6 +139,21 @@ enum store_op { STORE_REPLACE, STORE_ADD, STORE_REMOVE };
 int view_store(struct view *v, const struct seqset *uids, enum store_op op,
                const struct flag_set *flags, uint64_t unchanged_since, struct seqset *changed,
                struct seqset *modified, struct seqset *gone);
+/*
+ * The same for who wants the flags that the messages have then (those of `changed`): nothing is
+ * read again. `tell` gets them piece by piece, in the order of UIDs, each piece after it was
+ * stored, and without the lock: it may write to the client and sync the view. After an error it
+ * was told of what stays stored. NULL: not wanted.
+ */
+struct view_stored {
+    uint32_t uid;
+    uint8_t flags;
+    uint64_t keywords;
+};
+typedef void view_stored_fn(void *ctx, const struct view_stored *stored, size_t count);
+int view_store_tell(struct view *v, const struct seqset *uids, enum store_op op,
+                    const struct flag_set *flags, view_stored_fn *tell, void *ctx,
+                    struct seqset *gone);
 
 /* Deletes the messages of the set (NULL: all) that have \Deleted, or regardless of the flag if
    `any_flag` (POP3 QUIT). They leave the view at the next view_sync(). expunged may be NULL. */

@@ -52,6 +52,10 @@ struct job {
     struct change *changes; /* by ascending UID */
     size_t changes_count, changes_cap;
     bool touched; /* cur/ */
+    view_stored_fn *tell;
+    void *ctx;
+    struct view_stored *stored;
+    size_t stored_count, stored_cap;
 };
 
 static void
@@ -59,6 +63,21 @@ note(struct seqset *s, uint32_t uid)
 {
     if (s != NULL)
         seqset_add(s, uid, uid);
+}
+
+/* The message has the flags that were asked for. */
+static void
+note_stored(struct job *j, uint32_t uid, uint8_t flags, uint64_t keywords)
+{
+    note(j->changed, uid);
+    if (j->tell == NULL)
+        return;
+    if (j->stored_count == j->stored_cap) {
+        j->stored_cap = j->stored_cap > 0 ? j->stored_cap * 2 : 64;
+        j->stored = mem_reallocarray(j->stored, j->stored_cap, sizeof *j->stored);
+    }
+    j->stored[j->stored_count++] =
+        (struct view_stored){.uid = uid, .flags = flags, .keywords = keywords};
 }
 
 static struct change *
@@ -189,7 +208,7 @@ rename_one(struct job *j, const struct index_message *old)
     }
     set_flags(j, old, &now);
     if (now.flags == old->flags && now.keywords == old->keywords) {
-        note(j->changed, old->uid);
+        note_stored(j, old->uid, old->flags, old->keywords);
         return 0;
     }
     c = add_change(j, old->uid);
@@ -210,7 +229,7 @@ rename_one(struct job *j, const struct index_message *old)
     c->flags = now.flags;
     c->keywords = now.keywords;
     if (err == 0)
-        note(j->changed, old->uid);
+        note_stored(j, old->uid, now.flags, now.keywords);
     return err;
 }
 
@@ -278,7 +297,7 @@ store_piece(struct job *j, const struct flag_set *flags)
         return err;
     before = v->m->row.highestmodseq;
     j->touched = false;
-    j->changes_count = 0;
+    j->changes_count = j->stored_count = 0;
     arena_reset(j->paths);
     err = keywords_bits(v->m, flags->keywords, flags->keywords_count, j->op != STORE_REMOVE,
                         &j->keywords);
@@ -302,6 +321,33 @@ store_piece(struct job *j, const struct flag_set *flags)
     return err;
 }
 
+static int
+store(struct job *j, const struct flag_set *flags)
+{
+    struct view *v = j->v;
+    int err = 0;
+
+    if ((v->flags & VIEW_READONLY) != 0)
+        return ERR_READONLY;
+    j->flags = flags->flags;
+    j->batch = view_batch_new();
+    j->paths = arena_new();
+    while (err == 0 && j->it.range < j->uids->count) {
+        err = view_lock(v);
+        if (err < 0)
+            break;
+        err = store_piece(j, flags);
+        view_unlock(v);
+        if (err == 0 && j->stored_count > 0)
+            j->tell(j->ctx, j->stored, j->stored_count);
+    }
+    view_batch_free(&j->batch);
+    arena_free(&j->paths);
+    free(j->changes);
+    free(j->stored);
+    return err;
+}
+
 int
 view_store(struct view *v, const struct seqset *uids, enum store_op op,
            const struct flag_set *flags, uint64_t unchanged_since, struct seqset *changed,
@@ -310,26 +356,26 @@ view_store(struct view *v, const struct seqset *uids, enum store_op op,
     struct job j = {.v = v,
                     .uids = uids,
                     .op = op,
-                    .flags = flags->flags,
                     .unchanged_since = unchanged_since,
                     .changed = changed,
                     .modified = modified,
                     .gone = gone};
-    int err = 0;
 
-    if ((v->flags & VIEW_READONLY) != 0)
-        return ERR_READONLY;
-    j.batch = view_batch_new();
-    j.paths = arena_new();
-    while (err == 0 && j.it.range < uids->count) {
-        err = view_lock(v);
-        if (err < 0)
-            break;
-        err = store_piece(&j, flags);
-        view_unlock(v);
-    }
-    view_batch_free(&j.batch);
-    arena_free(&j.paths);
-    free(j.changes);
-    return err;
+    return store(&j, flags);
+}
+
+int
+view_store_tell(struct view *v, const struct seqset *uids, enum store_op op,
+                const struct flag_set *flags, view_stored_fn *tell, void *ctx,
+                struct seqset *gone)
+{
+    struct job j = {.v = v,
+                    .uids = uids,
+                    .op = op,
+                    .unchanged_since = UINT64_MAX,
+                    .gone = gone,
+                    .tell = tell,
+                    .ctx = ctx};
+
+    return store(&j, flags);
 }
