@@ -8,7 +8,9 @@
  *     24  8  epoch
  *     32  8  generation: grows by one at each lock and unlock, odd = somebody is inside
  *     40  4  note (the owner's)
- *     44 20  zero
+ *     44  4  zero
+ *     48  8  when the epoch began, in microseconds since 1970
+ *     56  8  zero
  *
  * Waiting: F_SETLK first, which needs no timer. Only when that fails a timer is made that
  * interrupts F_SETLKW with a real-time signal of our own at this thread, so that an alarm() of
@@ -49,7 +51,9 @@ struct lock_page {
     uint64_t epoch;
     uint64_t generation;
     uint32_t note;
-    uint32_t zero[5];
+    uint32_t zero;
+    int64_t began;
+    uint64_t zero_too;
 };
 _Static_assert(sizeof(struct lock_page) == LOCKFILE_SIZE, "the format is fixed");
 
@@ -278,6 +282,7 @@ lockfile_new_epoch(struct lockfile *l)
     for (size_t i = 0; i < sizeof boot; i++)
         l->page->boot[i] = boot[i];
     l->page->epoch++;
+    l->page->began = sys_now_us();
     l->known = true;
     l->epoch = l->page->epoch;
 }
@@ -292,6 +297,12 @@ uint64_t
 lockfile_generation(const struct lockfile *l)
 {
     return l->page != NULL ? (l->page->generation + 1) / 2 : 0;
+}
+
+int64_t
+lockfile_epoch_began(const struct lockfile *l)
+{
+    return l->page != NULL ? l->page->began : 0;
 }
 
 uint32_t

@@ -45,6 +45,8 @@ void index_unlock(struct index *ix); /* aborts an open transaction */
 /* Did this lock have to recover, because the last holder died or failed, or after a reboot?
    Then work with several files may have been cut short. */
 bool index_recovered(const struct index *ix);
+/* When the account was recovered last, in microseconds since 1970. 0 = no matter. */
+int64_t index_recovered_at(const struct index *ix);
 /* Did what was done under the last lock fail on damaged data? The next lock repairs it, so
    doing it again is worth while. */
 bool index_failed(const struct index *ix);

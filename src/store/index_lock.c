@@ -333,6 +333,12 @@ index_recovered(const struct index *ix)
     return ix->recovered;
 }
 
+int64_t
+index_recovered_at(const struct index *ix)
+{
+    return lockfile_epoch_began(ix->lock);
+}
+
 void
 index_distrust(struct index *ix)
 {

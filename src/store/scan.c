@@ -38,7 +38,10 @@
  *    new_mtime says whether such messages exist; their UIDs are never below first_recent, since
  *    the session that claims \Recent moves them all, so that few rows need to be looked at.
  *    Where a file can't be moved, the session doesn't claim \Recent.
- * 6. One synced commit before any client sees a new UID; very large scans commit in pieces,
+ * 6. What was scanned before the account's last recovery is scanned again: after a power cut
+ *    some renames may be on the disk and others not, and not every file system keeps the times
+ *    of its directories in step.
+ * 7. One synced commit before any client sees a new UID; very large scans commit in pieces,
  *    with the mtimes 0 until the last one, so that one that's cut short is done again.
  *
  * Files win over the index in everything that file names can say. scan_apply.c does the
@@ -81,7 +84,7 @@ is_settled(struct account *a, dev_t dev, int64_t mtime, int64_t started)
            account_stamps_here(a, dev);
 }
 
-/* Rules 1, 2, 4. */
+/* Rules 1, 2, 4, 6. */
 static bool
 needs_full(struct account *a, const struct index_mailbox *row,
            const struct maildir_times *times)
@@ -89,6 +92,8 @@ needs_full(struct account *a, const struct index_mailbox *row,
     int64_t now, wait;
 
     if (row->cur_mtime != times->cur_mtime || row->new_mtime == 0 || row->cur_mtime == 0)
+        return true;
+    if (row->scanned_at <= index_recovered_at(a->ix))
         return true;
     if (row->own_changes) {
         now = sys_now_us();
@@ -346,7 +351,7 @@ scan_full(struct scan *s)
     err = scan_import_begin(s);
     if (err < 0)
         return err;
-    row->new_mtime = 0; /* rule 6 */
+    row->new_mtime = 0; /* rule 7 */
     row->cur_mtime = s->pending_import ? IMPORT_PENDING : 0;
     err = scan_apply(s);
     if (err == 0)
@@ -405,7 +410,7 @@ scan_new(struct scan *s, bool *full)
     if (err < 0 || *full)
         return err;
     err = look(s);
-    row->new_mtime = 0; /* rule 6 */
+    row->new_mtime = 0; /* rule 7 */
     if (err == 0)
         err = scan_apply(s);
     if (err < 0)
