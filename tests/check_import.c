@@ -566,7 +566,7 @@ START_TEST(ahead_of_a_salvage)
 }
 END_TEST
 
-#define MANY 9000 /* more than one piece of a scan */
+#define MANY 17000 /* more than one piece of a scan */
 
 static int crash_at;
 static const char *crash_name;
@@ -649,7 +649,7 @@ START_TEST(cut_short_at_every_step)
         bool ahead;
     } steps[] = {{"mailbox:row", 1, true},     {"import:renamed", 1, true},
                  {"scan:put", 1, true},        {"scan:committed", 1, true},
-                 {"import:renamed", 1, false}, {"scan:put", 1, false},
+                 {"scan:put", 1, false},       {"import:renamed", 1, false},
                  {"scan:committed", 1, false}};
     struct index_mailbox row;
     struct account *a;

@@ -15,9 +15,9 @@
 #include "store/keywords.h"
 #include "store/scan_private.h"
 
-#define PIECE            8192 /* changes of one transaction */
-#define MANY             256  /* new messages that aren't each looked at */
-#define BULK             1024 /* new messages that are worth flushing the index for */
+#define PIECE            16384 /* changes of one transaction */
+#define MANY             256   /* new messages that aren't each looked at */
+#define BULK             1024  /* new messages that are worth flushing the index for */
 #define MICROS_BITS      20
 #define MICROS_MAX       ((UINT64_C(1) << MICROS_BITS) - 1)
 #define TWIN_COMPARISONS (UINT64_C(1) << 24)
@@ -34,35 +34,41 @@ scan_begin(struct scan *s)
     return err;
 }
 
-int
-scan_finish(struct scan *s)
+/* Ends the transaction. */
+static int
+commit(struct scan *s, bool sync)
 {
-    bool sync = false;
     int err = scan_begin(s);
 
     if (err == 0)
         err = mailbox_put(s->m);
     sys_step("scan:put");
-    if (err == 0 && s->need_sync && s->m->later != NULL && s->fresh_count < BULK)
-        s->m->later->sync = true;
-    else
-        sync = s->need_sync;
     if (err == 0)
         err = index_commit(s->m->a->ix, sync);
     s->open = false;
     s->pending = 0;
-    s->need_sync = false;
     sys_step("scan:committed");
     return err;
+}
+
+int
+scan_finish(struct scan *s)
+{
+    bool sync = s->need_sync;
+
+    s->need_sync = false;
+    if (sync && s->m->later != NULL && s->fresh_count < BULK) {
+        s->m->later->sync = true;
+        sync = false;
+    }
+    return commit(s, sync);
 }
 
 int
 scan_changed(struct scan *s)
 {
     s->changed = true;
-    if (++s->pending < PIECE)
-        return 0;
-    return scan_finish(s);
+    return ++s->pending < PIECE ? 0 : commit(s, false); /* synced together with the last one */
 }
 
 static const char *
