@@ -253,6 +253,81 @@ START_TEST(a_full_disk_at_a_sync)
 }
 END_TEST
 
+static int synced[8];
+static unsigned synced_count;
+
+static int
+note_sync(int file)
+{
+    ck_assert_uint_lt(synced_count, sizeof synced / sizeof synced[0]);
+    synced[synced_count++] = file;
+    return 0;
+}
+
+static int
+open_log(const char *name)
+{
+    char path[128];
+    int log;
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    log = open(path, O_RDWR | O_CREAT, 0600);
+    ck_assert_int_ge(log, 0);
+    return log;
+}
+
+/* A page must not get to the disk before the log that says what it was. */
+START_TEST(log_is_synced_before_pages)
+{
+    int log = open_log("log.1"), next = open_log("log.2");
+
+    synced_count = 0;
+    sys_hooks.fsync = note_sync;
+    guard.new_names = true;
+    put(0, 1, 'a');
+    ck_assert_int_eq(guard_put_off(&guard, log), 0);
+    ck_assert_int_eq(guard_put_off(&guard, log), 0);
+    ck_assert_uint_eq(synced_count, 0);
+    ck_assert_int_eq(guard_put_off(&guard, next), 0); /* one waits at most */
+    ck_assert_uint_eq(synced_count, 2);
+    ck_assert_int_eq(synced[0], log);
+    ck_assert(!guard.new_names); /* the second was the directory */
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    ck_assert_uint_ge(synced_count, 4);
+    ck_assert_int_eq(synced[2], next);
+    synced_count = 0;
+    put(0, 2, 'b');
+    ck_assert_int_eq(guard_put_off(&guard, log), 0);
+    ck_assert_int_eq(guard_log_synced(&guard, log), 0); /* by a commit */
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    ck_assert_int_ne(synced[0], log);
+    sys_hooks.fsync = NULL;
+    expect(0, 2, 'b');
+    close(log);
+    close(next);
+}
+END_TEST
+
+/* The kernel reports an error once: a second sync would say that all is well. */
+START_TEST(log_that_cannot_be_synced)
+{
+    int log = open_log("log.1");
+
+    put(0, 1, 'a');
+    ck_assert_int_eq(guard_flush(&guard), 0);
+    put(0, 2, 'b');
+    ck_assert_int_eq(guard_put_off(&guard, log), 0);
+    sys_hooks.fsync = sync_says_full;
+    ck_assert_int_eq(guard_flush(&guard), -1);
+    ck_assert_int_eq(errno, ENOSPC);
+    sys_hooks.fsync = NULL;
+    ck_assert_int_eq(guard_flush(&guard), -1);
+    ck_assert_int_eq(errno, EIO);
+    expect(0, 1, 'a');
+    close(log);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -270,6 +345,8 @@ main(void)
     tcase_add_test(c, another_process_begins_a_generation);
     tcase_add_test(c, a_full_disk);
     tcase_add_test(c, a_full_disk_at_a_sync);
+    tcase_add_test(c, log_is_synced_before_pages);
+    tcase_add_test(c, log_that_cannot_be_synced);
     suite_add_tcase(s, c);
     runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

@@ -237,6 +237,8 @@ class Cuts:
         self.viewer.traced(maildir, output)
         log = record.read([output])
         n = self.step_at(k)
+        if unsynced_zeros(log):
+            self.report((k, 0), mode, seed, n, ["records were written before the zeros behind them were synced"])
         for _ in range(cuts):
             k2, mode2 = rng.randint(0, len(log.ops)), rng.choice(MODES)
             state = rng.getstate()
@@ -276,6 +278,22 @@ class Cuts:
             for kind in rng.sample(sorted(kinds), min(count, len(kinds))):
                 yield rng.choice(kinds[kind])
                 count -= 1
+
+
+def unsynced_zeros(log):
+    """Recovery overwrites the end of a log, which may hold records of before the power cut, with zeros. Those must be on the
+    disk before a record is written in front of them. Returns how many weren't."""
+    logs = {i for names in log.start.dirs.values() for name, i in names.items() if name.startswith("log.")}
+    zeros, found = set(), 0
+    for op in log.ops:
+        if op.kind == "sync":
+            zeros.discard(op.args[0])
+        elif op.kind == "write" and op.args[0] in logs and not any(op.args[2]):
+            zeros.add(op.args[0])
+        elif op.kind == "write" and op.args[0] in zeros:
+            zeros.discard(op.args[0])
+            found += 1
+    return found
 
 
 def choose_top():

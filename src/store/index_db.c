@@ -37,6 +37,7 @@
 #define BULK_MAX        (64u << 20) /* no record is larger */
 #define TEXT_SIZE       200
 #define CHECKPOINT_KB   256         /* of log since the last checkpoint */
+#define BULK_KB         4096        /* the same, while many messages are indexed */
 #define PUT_OVERHEAD    100         /* octets that a change takes in the log, besides its own */
 #define CHECKPOINT_LOOK (64u << 10) /* octets written until the log's length is looked at */
 
@@ -49,7 +50,8 @@ struct kv {
     DB_ENV *env;
     DB *files[KV_FILES];
     DB_TXN *txn;
-    char *bulk; /* reading buffer, lent to one scan at a time */
+    bool bulk_changes; /* of the last transaction */
+    char *bulk;        /* reading buffer, lent to one scan at a time */
     bool create;
     size_t written; /* octets since kv_checkpoint() last looked at the log */
     bool failed, suspect;
@@ -254,9 +256,8 @@ kv_open(const char *dir, enum kv_mode mode, bool create, struct kv **out)
     install_hooks();
     resources_init(&kv->res);
     kv->create = create;
-    kv->res.dir = dir;
-    if (mode != KV_BUILD)
-        kv->res.guard.dir = dir;
+    kv->res.guard.dir = dir;
+    kv->res.guard.off = mode == KV_BUILD;
     use(kv);
     ret = open_env(kv, dir, mode);
     if (ret == 0) {
@@ -354,6 +355,8 @@ kv_begin(struct kv *kv, bool bulk)
         return ERR_TEMP;
     use(kv);
     ret = kv->env->txn_begin(kv->env, NULL, &kv->txn, bulk ? DB_TXN_BULK : 0);
+    kv->res.in_transaction = ret == 0 && !kv->res.guard.off;
+    kv->bulk_changes = bulk;
     if (ret == 0)
         return 0;
     kv->txn = NULL;
@@ -367,6 +370,7 @@ kv_commit(struct kv *kv, bool sync)
     int ret;
 
     kv->txn = NULL;
+    kv->res.in_transaction = false;
     if (kv->failed)
         return ERR_TEMP;
     use(kv);
@@ -393,6 +397,7 @@ kv_abort(struct kv *kv)
     int ret;
 
     kv->txn = NULL;
+    kv->res.in_transaction = false;
     if (txn == NULL || kv->failed)
         return;
     use(kv);
@@ -419,7 +424,7 @@ kv_settle(struct kv *kv)
 bool
 kv_holds_pages(const struct kv *kv)
 {
-    return kv->res.guard.count > 0;
+    return kv->res.guard.count > 0 || kv->res.guard.log_fd != -1;
 }
 
 int
@@ -433,7 +438,11 @@ kv_checkpoint(struct kv *kv, bool now)
         return 0;
     kv->written = 0;
     use(kv);
-    ret = kv->env->txn_checkpoint(kv->env, now ? 0 : CHECKPOINT_KB, 0, now ? DB_FORCE : 0);
+    ret = kv->env->txn_checkpoint(kv->env,
+                                  now                ? 0
+                                  : kv->bulk_changes ? BULK_KB
+                                                     : CHECKPOINT_KB,
+                                  0, now ? DB_FORCE : 0);
     return ret == 0 ? 0 : fail(kv, ret, "checkpoint");
 }
 

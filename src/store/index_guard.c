@@ -38,6 +38,8 @@
 #define GENERATION_MAX (4u << 20) /* octets; then the files are synced and the next begins */
 #define PAGE_MAX       65536
 #define PATH_SIZE      4352
+#define LOG_LOST                                                                               \
+    (-2) /* for log_fd: a sync failed, and the next one would say that all is well */
 
 struct head {
     char magic[8];
@@ -73,7 +75,7 @@ void
 guard_init(struct guard *g)
 {
     memset(g, 0, sizeof *g);
-    g->fd = -1;
+    g->fd = g->log_fd = -1;
 }
 
 static void
@@ -269,8 +271,55 @@ give_up(struct guard *g)
 }
 
 int
+guard_sync_names(struct guard *g)
+{
+    if (g->new_names && sys_fsync_dir(AT_FDCWD, g->dir) != 0)
+        return -1;
+    g->new_names = false;
+    return 0;
+}
+
+/* The name too: a log file without the one before it is an end of the log that nobody wrote. */
+int
+guard_sync_log(struct guard *g)
+{
+    int error;
+
+    if (g->log_fd == -1)
+        return 0;
+    if (g->log_fd >= 0 && sys_fdatasync(g->log_fd) == 0 && guard_sync_names(g) == 0) {
+        g->log_fd = -1;
+        return 0;
+    }
+    error = g->log_fd >= 0 ? errno : EIO;
+    g->log_fd = LOG_LOST;
+    errno = error;
+    return -1;
+}
+
+int
+guard_put_off(struct guard *g, int log_fd)
+{
+    if (g->log_fd != log_fd && guard_sync_log(g) != 0)
+        return -1;
+    g->log_fd = log_fd;
+    return 0;
+}
+
+int
+guard_log_synced(struct guard *g, int log_fd)
+{
+    if (g->log_fd == log_fd)
+        g->log_fd = -1;
+    return guard_sync_log(g);
+}
+
+int
 guard_flush(struct guard *g)
 {
+    if (guard_sync_log(g) != 0)
+        return -1;
+    sys_step("index:log-synced");
     if (g->count == 0)
         return 0;
     if ((make_room(g) != 0 || write_records(g) != 0) && give_up(g) != 0)

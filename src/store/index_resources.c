@@ -187,15 +187,17 @@ res_open(const char *path, int flags, ...)
         mode = (mode_t)va_arg(ap, int);
         va_end(ap);
     }
-    if (flush_pages(r) != 0) /* its first page is read past res_pread() */
+    if (page_file(path) >= 0 &&
+        flush_pages(r) != 0) /* its first page is read past res_pread() */
         return -1;
     fd = open(path, flags | O_CLOEXEC, mode);
     if (fd < 0)
         note_memory(errno);
     if (fd >= 0 && r != NULL && (flags & O_CREAT) != 0)
-        r->new_names = true;
+        r->guard.new_names = true;
     if (fd >= 0 && r != NULL && r->fds_count < RES_FDS) {
         r->fds[r->fds_count].file = page_file(path);
+        r->fds[r->fds_count].loose = false;
         r->fds[r->fds_count++].fd = fd;
     }
     return fd;
@@ -211,7 +213,7 @@ res_rename(const char *from, const char *to)
 
     if (result != 0 || r == NULL)
         return result;
-    r->new_names = true;
+    r->guard.new_names = true;
     for (unsigned i = 0; i < r->fds_count && stat(to, &st) == 0; i++)
         if (fstat(r->fds[i].fd, &open_st) == 0 && open_st.st_ino == st.st_ino &&
             open_st.st_dev == st.st_dev)
@@ -229,36 +231,65 @@ file_of(const struct resources *r, int fd)
     return -1;
 }
 
+static void
+mark_loose(struct resources *r, int fd, bool loose)
+{
+    for (unsigned i = 0; r != NULL && i < r->fds_count; i++)
+        if (r->fds[i].fd == fd)
+            r->fds[i].loose = loose;
+}
+
 int
 res_fsync(int fd)
 {
     struct resources *r = user.now;
+    int file = file_of(r, fd);
 
-    if (flush_pages(r) != 0 || sys_fdatasync(fd) != 0)
+    if (r == NULL)
+        return sys_fdatasync(fd);
+    if (file < 0 && r->in_transaction)
+        return guard_put_off(&r->guard, fd);
+    if ((file >= 0 && flush_pages(r) != 0) || sys_fdatasync(fd) != 0)
         return -1;
-    if (file_of(r, fd) >= 0)
-        guard_synced(&r->guard, file_of(r, fd));
-    if (r == NULL || !r->new_names)
-        return 0;
-    if (sys_fsync_dir(AT_FDCWD, r->dir) != 0)
+    mark_loose(r, fd, false);
+    if (file >= 0)
+        guard_synced(&r->guard, file);
+    else if (guard_log_synced(&r->guard, fd) != 0)
         return -1;
-    r->new_names = false;
-    return 0;
+    return guard_sync_names(&r->guard);
+}
+
+/* What a descriptor that is about to be closed leaves to do. 0 or -1 with errno. */
+static int
+let_go(struct resources *r, unsigned i)
+{
+    int fd = r->fds[i].fd;
+    bool loose = r->fds[i].loose;
+
+    if (r->fds[i].file >= 0)
+        return flush_pages(r);
+    if (r->guard.log_fd == fd)
+        return guard_sync_log(&r->guard);
+    /* Recovery has overwritten the end of the log with zeros: records of before the power cut.
+       They must be gone before others are written in front of them, or they are taken for what
+       follows those after the next. Berkeley DB leaves that to chance. */
+    return loose && r->recovering ? sys_fdatasync(fd) : 0;
 }
 
 int
 res_close(int fd)
 {
     struct resources *r = user.now;
-    int flushed = flush_pages(r);
+    int settled = 0;
 
     for (unsigned i = 0; r != NULL && i < r->fds_count; i++) {
         if (r->fds[i].fd == fd) {
+            settled = let_go(r, i);
             r->fds[i] = r->fds[--r->fds_count];
             break;
         }
     }
-    return close(fd) == 0 ? flushed : -1;
+    return close(fd) == 0 ? settled : -1;
 }
 
 /* Berkeley DB takes a failed pread() as a sign to try lseek() and read(): the seek then fails
@@ -311,8 +342,10 @@ write_piece(struct resources *r, int fd, const void *p, size_t n)
     int file = file_of(r, fd);
     off_t at = file >= 0 ? lseek(fd, 0, SEEK_CUR) : 0;
 
-    if (file < 0 || r->guard.dir == NULL)
+    if (file < 0 || r->guard.off) {
+        mark_loose(r, fd, true);
         return write(fd, p, n);
+    }
     if (at >= 0 && n == kv_page_sizes[file] && at % (off_t)n == 0) {
         if (guard_put(&r->guard, fd, file, p, n, at) != 0 ||
             lseek(fd, at + (off_t)n, SEEK_SET) < 0)

@@ -27,7 +27,8 @@ struct resources {
     size_t heap;             /* octets in blocks */
     struct {
         int fd;
-        int file; /* of pages: enum kv_file; -1 = a log, a region */
+        int file;   /* of pages: enum kv_file; -1 = a log, a region */
+        bool loose; /* written to since it was synced */
     } fds[RES_FDS];
     unsigned fds_count;
     struct {
@@ -37,14 +38,13 @@ struct resources {
     unsigned maps_count;
     bool create_regions; /* regions are made; else only joined */
     unsigned map_calls;
-    const char *dir; /* the environment's directory; borrowed */
-    bool new_names;  /* in it, that aren't synced yet */
     struct guard guard;
-    int write_error;  /* errno of the last write that failed, 0 = none */
-    bool no_memory;   /* the system refused some */
-    bool recovering;  /* holes in files are to be expected */
-    bool bad_page;    /* the page read just now is damaged */
-    unsigned damaged; /* pages found damaged */
+    bool in_transaction; /* not yet committing: syncs of the log may be put off */
+    int write_error;     /* errno of the last write that failed, 0 = none */
+    bool no_memory;      /* the system refused some */
+    bool recovering;     /* holes in files are to be expected */
+    bool bad_page;       /* the page read just now is damaged */
+    unsigned damaged;    /* pages found damaged */
 };
 
 void resources_init(struct resources *r);

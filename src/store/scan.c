@@ -42,7 +42,8 @@
  *    some renames may be on the disk and others not, and not every file system keeps the times
  *    of its directories in step.
  * 7. One synced commit before any client sees a new UID; very large scans commit in pieces,
- *    with the mtimes 0 until the last one, so that one that's cut short is done again.
+ *    with the mtimes 0 until the last one, which alone is synced: one that is cut short is done
+ *    again.
  *
  * Files win over the index in everything that file names can say. scan_apply.c does the
  * writing.
