@@ -453,6 +453,7 @@ def main():
     parser.add_argument("--connections", default="500", help="how many are held in IDLE, e.g. 10,100,500,1000,5000")
     parser.add_argument("--peer-connections", type=int, default=1000, help="at most so many with the other servers")
     parser.add_argument("--idle", default="idle,idle-tls", help="which of the two")
+    parser.add_argument("--settle", action="store_true", help="after the largest number, wait until the processes are gone")
     parser.add_argument("--rush", type=int, default=0, help="so many connect at one instant, then idle (table of its own)")
     parser.add_argument("--smoke", action="store_true", help="Mansio alone, few messages: does the benchmark work?")
     options = parser.parse_args()

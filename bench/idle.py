@@ -63,7 +63,7 @@ def wait_settled(server, limit=180):
     return changed - started, count
 
 
-def hold(bench, server, connections, workload, rest, settle):
+def hold(bench, server, connections, workload, rest, deliver, settle):
     """What so many connections in IDLE cost: KB (PSS of the whole tree by connections), wall and CPU of connecting and
     logging in, milliseconds of deliveries, seconds until the processes that served them are gone."""
     command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u", "--mail", server.mail]
@@ -83,7 +83,7 @@ def hold(bench, server, connections, workload, rest, settle):
             time.sleep(rest)
             entry["kb"] = server.memory_kb() / connections
             entry["processes"] = len(server.pids())
-            if server.announces:
+            if deliver:
                 process.stdin.write("deliver\n")
                 process.stdin.flush()
                 words = process.stdout.readline().split()
@@ -116,11 +116,12 @@ RUSH_COLUMNS = [("served", "served", "%d"), ("refused", "refused", "%d"), ("lost
 
 def hold_table(bench, servers, counts, workloads, columns, options):
     """Connections held in IDLE: one line a count, a workload and a server. Each begins with a server just started, so that
-    nothing is left of the one before; how the processes go away again is watched after the largest."""
+    nothing is left of the one before; mail is delivered, and the processes are watched going away, at the largest only."""
     table = []
     print("\n%-26s" % "connections in IDLE" + "".join("%10s" % title for _, title, _ in columns), flush=True)
     for connections in counts:
         for workload in workloads:
+            last = connections == max(counts)
             line = {"connections": connections, "workload": workload, "kb": {}, "servers": {}}
             for server in servers:
                 if server.name != "mansio" and connections > options.peer_connections:
@@ -130,7 +131,7 @@ def hold_table(bench, servers, counts, workloads, columns, options):
                     server.start()
                 with inotify_for(server, connections):
                     entry = hold(bench, server, connections, workload, 1 if options.smoke else server.rest,
-                                 connections == max(counts) and not options.smoke)
+                                 last and server.announces, last and options.settle)
                 line["servers"][server.name] = entry
                 line["kb"][server.name] = entry.get("kb")
                 if server.name != "mansio":

@@ -21,7 +21,7 @@
 #define THREADS    16 /* that open and close */
 #define DELIVERIES 100
 #define PAUSE_US   50000 /* between two of them */
-#define DELIVER_S  10    /* no more of them after that; Dovecot takes half a second each */
+#define DELIVER_S  15    /* no more of them after that; Dovecot takes half a second each */
 #define ANNOUNCE_S 40    /* a delivery must be announced; Dovecot polls each 30 s at worst */
 #define LINES_MAX  10000 /* that an answer in IDLE may take */
 
