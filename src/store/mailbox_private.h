@@ -29,7 +29,7 @@ struct later {
 struct mailbox {
     struct account *a;
     struct later *later; /* NULL: nothing is put off */
-    int fd; /* the folder's directory */
+    int fd;              /* the folder's directory */
     char name[MBOXNAME_MAX + 1];
     struct index_mailbox row; /* as of the last mailbox_open(), mailbox_load() */
     struct import *import; /* another server's lists, until the first scan has ended; or NULL */
