@@ -17,6 +17,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -352,6 +353,7 @@ def main():
     sizes = [int(n) for n in options.sizes.split(",")]
     work = tempfile.mkdtemp(prefix="mansio-growth-")
     os.chmod(work, 0o755)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and end the servers
     results, table, servers = {}, [], []
     try:
         servers.append(Mansio(work, os.path.abspath(options.build)))
@@ -368,14 +370,14 @@ def main():
         if options.memory:
             print("\none session and %d messages" % sizes[-1])
             table += memory(servers[0], sizes[-1])
+        if options.json:
+            write(options.json, json.dumps({"growth": results, "memory": table}, indent=1))
+        if options.plot:
+            plot(options.plot, results, sizes)
     finally:
         for server in servers:
             server.close()
         shutil.rmtree(work, ignore_errors=True)
-    if options.json:
-        write(options.json, json.dumps({"growth": results, "memory": table}, indent=1))
-    if options.plot:
-        plot(options.plot, results, sizes)
     if not options.smoke:
         return 0
     faults = smoke_faults(results, table, sizes)
