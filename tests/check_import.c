@@ -647,9 +647,9 @@ START_TEST(cut_short_at_every_step)
         const char *step;
         int n;
         bool ahead;
-    } steps[] = {{"mailbox:row", 1, true},     {"import:renamed", 1, true},
-                 {"scan:put", 1, true},        {"scan:committed", 1, true},
-                 {"scan:put", 1, false},       {"import:renamed", 1, false},
+    } steps[] = {{"mailbox:row", 1, true},    {"import:renamed", 1, true},
+                 {"scan:put", 1, true},       {"scan:committed", 1, true},
+                 {"scan:put", 1, false},      {"import:renamed", 1, false},
                  {"scan:committed", 1, false}};
     struct index_mailbox row;
     struct account *a;
