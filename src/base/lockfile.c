@@ -282,7 +282,7 @@ lockfile_new_epoch(struct lockfile *l)
     for (size_t i = 0; i < sizeof boot; i++)
         l->page->boot[i] = boot[i];
     l->page->epoch++;
-    l->page->began = sys_now_us();
+    l->page->began = sys_stamp_us();
     l->known = true;
     l->epoch = l->page->epoch;
 }

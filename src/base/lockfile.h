@@ -48,7 +48,7 @@ bool lockfile_held(const struct lockfile *l);
 /* Counts the locks taken since the file was made (tests, statistics). */
 uint64_t lockfile_generation(const struct lockfile *l);
 
-/* When that was, in microseconds since 1970; 0 in a new file. */
+/* When that was, by sys_stamp_us(); 0 in a new file. */
 int64_t lockfile_epoch_began(const struct lockfile *l);
 
 /* A word of the owner's that outlives a holder's death (and is 0 in a new file): how often

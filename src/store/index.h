@@ -45,7 +45,7 @@ void index_unlock(struct index *ix); /* aborts an open transaction */
 /* Did this lock have to recover, because the last holder died or failed, or after a reboot?
    Then work with several files may have been cut short. */
 bool index_recovered(const struct index *ix);
-/* When the account was recovered last, in microseconds since 1970. 0 = no matter. */
+/* When the account was recovered last, by sys_stamp_us(). */
 int64_t index_recovered_at(const struct index *ix);
 /* Did what was done under the last lock fail on damaged data? The next lock repairs it, so
    doing it again is worth while. */

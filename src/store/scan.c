@@ -90,22 +90,20 @@ static bool
 needs_full(struct account *a, const struct index_mailbox *row,
            const struct maildir_times *times)
 {
-    int64_t now, wait;
+    int64_t now = sys_now_us(), recovered = index_recovered_at(a->ix), wait;
 
     if (row->cur_mtime != times->cur_mtime || row->new_mtime == 0 || row->cur_mtime == 0)
         return true;
-    if (row->scanned_at <= index_recovered_at(a->ix))
+    if (row->scanned_at < recovered && recovered <= now) /* else the clock was set back */
         return true;
     if (row->own_changes) {
-        now = sys_now_us();
         wait = INT64_C(100) * row->scan_cost_us;
         return is_due(now, row->scanned_at, wait > AUDIT_MIN_US ? wait : AUDIT_MIN_US);
     }
     if (is_settled(a, times->dev, times->cur_mtime, row->scanned_at))
         return false;
     wait = INT64_C(20) * row->scan_cost_us;
-    return is_due(sys_now_us(), row->scanned_at,
-                  wait < DIRTY_WAIT_MAX_US ? wait : DIRTY_WAIT_MAX_US);
+    return is_due(now, row->scanned_at, wait < DIRTY_WAIT_MAX_US ? wait : DIRTY_WAIT_MAX_US);
 }
 
 /* Rule 5. */
