@@ -26,18 +26,22 @@
 #include "store/index_db.h"
 #include "store/index_resources.h"
 
-#define CACHE_SIZE      (256u << 10) /* octets of the shared page cache */
-#define BUILD_CACHE     (1u << 20)   /* of a private one */
-#define LOG_MAX         (256u << 10) /* octets of one log file */
-#define LOG_BUFFER      (32u << 10)
-#define ENV_REGION      (128u << 10) /* all but the page cache and the mutexes */
-#define TRANSACTIONS    8
-#define BULK_FIRST      (16u << 10) /* the first read of a scan: many scans are short */
-#define BULK_NEXT       (128u << 10)
-#define BULK_MAX        (64u << 20) /* no record is larger */
-#define TEXT_SIZE       200
-#define CHECKPOINT_KB   256         /* of log since the last checkpoint */
-#define BULK_KB         4096        /* the same, while many messages are indexed */
+#define CACHE_SIZE   (256u << 10) /* octets of the shared page cache */
+#define BUILD_CACHE  (1u << 20)   /* of a private one */
+#define LOG_MAX      (256u << 10) /* octets of one log file */
+#define LOG_BUFFER   (32u << 10)
+#define ENV_REGION   (128u << 10) /* all but the page cache and the mutexes */
+#define TRANSACTIONS 8
+#define BULK_FIRST   (16u << 10) /* the first read of a scan: many scans are short */
+#define BULK_NEXT    (128u << 10)
+#define BULK_MAX     (64u << 20) /* no record is larger */
+#define TEXT_SIZE    200
+/* Of log since the last checkpoint. While a session works much log may gather: a recovery
+   brings in 2 MB in some 20 ms, and a checkpoint costs seven syncs. Who leaves keeps the
+   account small.
+ */
+#define CHECKPOINT_KB   2048
+#define CLOSE_KB        256
 #define PUT_OVERHEAD    100         /* octets that a change takes in the log, besides its own */
 #define CHECKPOINT_LOOK (64u << 10) /* octets written until the log's length is looked at */
 
@@ -50,10 +54,10 @@ struct kv {
     DB_ENV *env;
     DB *files[KV_FILES];
     DB_TXN *txn;
-    bool bulk_changes; /* of the last transaction */
-    char *bulk;        /* reading buffer, lent to one scan at a time */
+    char *bulk; /* reading buffer, lent to one scan at a time */
     bool create;
-    size_t written; /* octets since kv_checkpoint() last looked at the log */
+    size_t written_before; /* the transaction; as `written` */
+    size_t written;        /* octets since kv_checkpoint() last looked at the log */
     bool failed, suspect;
     char text[TEXT_SIZE];
 };
@@ -282,6 +286,20 @@ kv_forget(struct kv **kv)
     *kv = NULL;
 }
 
+/* If that much was logged since the last one; at any rate with 0. */
+static int
+checkpoint(struct kv *kv, unsigned kb)
+{
+    int ret;
+
+    if (kv->failed)
+        return ERR_TEMP;
+    kv->written = 0;
+    use(kv);
+    ret = kv->env->txn_checkpoint(kv->env, kb, 0, kb == 0 ? DB_FORCE : 0);
+    return ret == 0 ? 0 : fail(kv, ret, "checkpoint");
+}
+
 bool
 kv_close(struct kv **kv)
 {
@@ -292,8 +310,7 @@ kv_close(struct kv **kv)
         return true;
     if (!k->failed) {
         kv_abort(k);
-        k->written = CHECKPOINT_LOOK;
-        (void)kv_checkpoint(k, false);
+        (void)checkpoint(k, CLOSE_KB);
         (void)kv_settle(k);
     }
     good = !k->failed;
@@ -356,11 +373,28 @@ kv_begin(struct kv *kv, bool bulk)
     use(kv);
     ret = kv->env->txn_begin(kv->env, NULL, &kv->txn, bulk ? DB_TXN_BULK : 0);
     kv->res.in_transaction = ret == 0 && !kv->res.guard.off;
-    kv->bulk_changes = bulk;
+    kv->written_before = kv->written;
     if (ret == 0)
         return 0;
     kv->txn = NULL;
     return fail(kv, ret, "begin");
+}
+
+/*
+ * After a large transaction most pages of the cache are dirty. Each reading that follows would
+ * push some of them out, and pay for a sync of the guard's file; so they all go there at once.
+ * A failure is of the next transaction: this one is in the log.
+ */
+static void
+write_dirty_pages(struct kv *kv)
+{
+    int ret, written;
+
+    kv->res.in_transaction = !kv->res.guard.off;
+    ret = kv->env->memp_trickle(kv->env, 100, &written);
+    kv->res.in_transaction = false;
+    if (ret != 0)
+        (void)fail(kv, ret, "pages");
 }
 
 int
@@ -375,7 +409,11 @@ kv_commit(struct kv *kv, bool sync)
         return ERR_TEMP;
     use(kv);
     ret = txn->commit(txn, sync ? DB_TXN_SYNC : DB_TXN_WRITE_NOSYNC);
-    return ret == 0 ? 0 : fail(kv, ret, "commit");
+    if (ret != 0)
+        return fail(kv, ret, "commit");
+    if (kv->written - kv->written_before >= CACHE_SIZE / 2)
+        write_dirty_pages(kv);
+    return 0;
 }
 
 int
@@ -430,20 +468,9 @@ kv_holds_pages(const struct kv *kv)
 int
 kv_checkpoint(struct kv *kv, bool now)
 {
-    int ret;
-
-    if (kv->failed)
-        return ERR_TEMP;
-    if (!now && kv->written < CHECKPOINT_LOOK)
+    if (!now && kv->written < CHECKPOINT_LOOK && !kv->failed)
         return 0;
-    kv->written = 0;
-    use(kv);
-    ret = kv->env->txn_checkpoint(kv->env,
-                                  now                ? 0
-                                  : kv->bulk_changes ? BULK_KB
-                                                     : CHECKPOINT_KB,
-                                  0, now ? DB_FORCE : 0);
-    return ret == 0 ? 0 : fail(kv, ret, "checkpoint");
+    return checkpoint(kv, now ? 0 : CHECKPOINT_KB);
 }
 
 static void
