@@ -351,6 +351,7 @@ START_TEST(a_row_keeps_every_field)
     row.cur_mtime = -5;
     row.scanned_at = 99;
     row.scan_cost_us = 12345;
+    row.scan_epoch = UINT64_MAX - 5;
     row.own_changes = true;
     row.special_use = 0x40;
     row.first_recent = 2;
@@ -366,6 +367,7 @@ START_TEST(a_row_keeps_every_field)
     ck_assert_int_eq(got.cur_mtime, row.cur_mtime);
     ck_assert_int_eq(got.scanned_at, 99);
     ck_assert_uint_eq(got.scan_cost_us, 12345);
+    ck_assert_uint_eq(got.scan_epoch, UINT64_MAX - 5);
     ck_assert(got.own_changes);
     ck_assert_uint_eq(got.special_use, 0x40);
     ck_assert_uint_eq(got.keywords_count, 3);

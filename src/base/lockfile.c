@@ -5,12 +5,10 @@
  *
  *      0  8  magic "MANSIOL1"
  *      8 16  boot id, binary
- *     24  8  epoch
+ *     24  8  epoch: a random number
  *     32  8  generation: grows by one at each lock and unlock, odd = somebody is inside
  *     40  4  note (the owner's)
- *     44  4  zero
- *     48  8  when the epoch began, in microseconds since 1970
- *     56  8  zero
+ *     44 20  zero
  *
  * Waiting: F_SETLK first, which needs no timer. Only when that fails a timer is made that
  * interrupts F_SETLKW with a real-time signal of our own at this thread, so that an alarm() of
@@ -51,9 +49,7 @@ struct lock_page {
     uint64_t epoch;
     uint64_t generation;
     uint32_t note;
-    uint32_t zero;
-    int64_t began;
-    uint64_t zero_too;
+    unsigned char zero[20];
 };
 _Static_assert(sizeof(struct lock_page) == LOCKFILE_SIZE, "the format is fixed");
 
@@ -275,14 +271,17 @@ void
 lockfile_new_epoch(struct lockfile *l)
 {
     unsigned char boot[16];
+    uint64_t epoch;
 
     if (!l->held)
         log_panic("lockfile_new_epoch: not held");
     boot_id(boot);
     for (size_t i = 0; i < sizeof boot; i++)
         l->page->boot[i] = boot[i];
-    l->page->epoch++;
-    l->page->began = sys_stamp_us();
+    /* not one more: after a power cut this page may be older than what was written in an epoch
+       that it doesn't know */
+    sys_random(&epoch, sizeof epoch);
+    l->page->epoch = epoch;
     l->known = true;
     l->epoch = l->page->epoch;
 }
@@ -299,10 +298,10 @@ lockfile_generation(const struct lockfile *l)
     return l->page != NULL ? (l->page->generation + 1) / 2 : 0;
 }
 
-int64_t
-lockfile_epoch_began(const struct lockfile *l)
+uint64_t
+lockfile_epoch(const struct lockfile *l)
 {
-    return l->page != NULL ? l->page->began : 0;
+    return l->epoch;
 }
 
 uint32_t

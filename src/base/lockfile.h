@@ -42,14 +42,14 @@ int lockfile_lock(struct lockfile *l, unsigned timeout_s);
 void lockfile_unlock(struct lockfile *l);
 /* Gives the lock up but leaves the generation odd: whoever comes next must recover. */
 void lockfile_unlock_dirty(struct lockfile *l);
-/* Records this boot id and epoch + 1: every other process re-opens. Only while locked. */
+/* Records this boot id and another epoch: every other process re-opens. Only while locked. */
 void lockfile_new_epoch(struct lockfile *l);
 bool lockfile_held(const struct lockfile *l);
 /* Counts the locks taken since the file was made (tests, statistics). */
 uint64_t lockfile_generation(const struct lockfile *l);
 
-/* When that was, by sys_stamp_us(); 0 in a new file. */
-int64_t lockfile_epoch_began(const struct lockfile *l);
+/* The epoch at the last lock: a random number. */
+uint64_t lockfile_epoch(const struct lockfile *l);
 
 /* A word of the owner's that outlives a holder's death (and is 0 in a new file): how often
    recovery was tried, for one. Only while locked. */

@@ -45,8 +45,8 @@ void index_unlock(struct index *ix); /* aborts an open transaction */
 /* Did this lock have to recover, because the last holder died or failed, or after a reboot?
    Then work with several files may have been cut short. */
 bool index_recovered(const struct index *ix);
-/* When the account was recovered last, by sys_stamp_us(). */
-int64_t index_recovered_at(const struct index *ix);
+/* A random number, another one after each recovery. Locked. */
+uint64_t index_epoch(const struct index *ix);
 /* Did what was done under the last lock fail on damaged data? The next lock repairs it, so
    doing it again is worth while. */
 bool index_failed(const struct index *ix);
@@ -90,6 +90,7 @@ struct index_mailbox {
     uint64_t changes_octets;      /* of the change log since then; the index's own */
     int64_t new_mtime, cur_mtime; /* ns, as of the last scan; 0 = must scan */
     int64_t scanned_at;           /* us, wall clock: end of the last full scan of cur/ */
+    uint64_t scan_epoch;          /* index_epoch() at that scan */
     uint32_t scan_cost_us;        /* how long it took */
     bool own_changes;     /* cur_mtime was moved on by our own renames since that scan */
     uint32_t special_use; /* SPECIAL_* of folders.h */

@@ -333,10 +333,10 @@ index_recovered(const struct index *ix)
     return ix->recovered;
 }
 
-int64_t
-index_recovered_at(const struct index *ix)
+uint64_t
+index_epoch(const struct index *ix)
 {
-    return lockfile_epoch_began(ix->lock);
+    return lockfile_epoch(ix->lock);
 }
 
 void

@@ -342,6 +342,7 @@ row_encode(struct buf *out, const struct index_mailbox *row)
     put_signed(out, row->new_mtime);
     put_signed(out, row->cur_mtime);
     put_signed(out, row->scanned_at);
+    put_number(out, row->scan_epoch);
     put_number(out, row->scan_cost_us);
     put_number(out, row->special_use);
     buf_add(out, row->objectid, sizeof row->objectid);
@@ -383,6 +384,7 @@ row_decode(struct kv_slice s, struct index_mailbox *row)
     row->new_mtime = get_signed(&r);
     row->cur_mtime = get_signed(&r);
     row->scanned_at = get_signed(&r);
+    row->scan_epoch = get_number(&r);
     row->scan_cost_us = get_u32(&r);
     row->special_use = get_u32(&r);
     get_octets(&r, sizeof row->objectid, objectid, sizeof objectid);

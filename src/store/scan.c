@@ -90,11 +90,11 @@ static bool
 needs_full(struct account *a, const struct index_mailbox *row,
            const struct maildir_times *times)
 {
-    int64_t now = sys_now_us(), recovered = index_recovered_at(a->ix), wait;
+    int64_t now = sys_now_us(), wait;
 
     if (row->cur_mtime != times->cur_mtime || row->new_mtime == 0 || row->cur_mtime == 0)
         return true;
-    if (row->scanned_at < recovered && recovered <= now) /* else the clock was set back */
+    if (row->scan_epoch != index_epoch(a->ix))
         return true;
     if (row->own_changes) {
         wait = INT64_C(100) * row->scan_cost_us;
@@ -301,6 +301,7 @@ record_new(struct scan *s, bool stable)
 /* What a row says of the last look at the directories. */
 struct looked {
     int64_t new_mtime, cur_mtime, scanned_at;
+    uint64_t scan_epoch;
     uint32_t scan_cost_us;
     bool own_changes;
 };
@@ -308,8 +309,8 @@ struct looked {
 static struct looked
 looked_of(const struct index_mailbox *row)
 {
-    return (struct looked){row->new_mtime, row->cur_mtime, row->scanned_at, row->scan_cost_us,
-                           row->own_changes};
+    return (struct looked){row->new_mtime,  row->cur_mtime,    row->scanned_at,
+                           row->scan_epoch, row->scan_cost_us, row->own_changes};
 }
 
 /* Rule 2: a cheap scan that found nothing, and after which the row is as dirty as before. Then
@@ -320,8 +321,9 @@ is_in_vain(const struct scan *s, const struct looked *before)
     struct index_mailbox *row = &s->m->row;
 
     if (s->changed || s->open || s->moved || s->pending_import || before->own_changes ||
-        before->new_mtime != row->new_mtime || before->cur_mtime != row->cur_mtime ||
-        row->scan_cost_us > CHEAP_US || !is_fresh_time(s, row->cur_mtime))
+        before->scan_epoch != row->scan_epoch || before->new_mtime != row->new_mtime ||
+        before->cur_mtime != row->cur_mtime || row->scan_cost_us > CHEAP_US ||
+        !is_fresh_time(s, row->cur_mtime))
         return false;
     row->scanned_at = before->scanned_at;
     row->scan_cost_us = before->scan_cost_us;
@@ -361,6 +363,7 @@ scan_full(struct scan *s)
     if (!s->pending_import || (s->flags & SCAN_LISTED) == 0)
         row->scanned_at = s->started; /* 0: no session has been here */
     row->scan_cost_us = cost > 1000000 ? 1000000000 : (uint32_t)cost * 1000 + 100;
+    row->scan_epoch = index_epoch(s->m->a->ix);
     row->own_changes = false;
     row->cur_mtime = s->times.cur_mtime;
     if (s->moved)
