@@ -1,11 +1,11 @@
 /*
  * The account lock: one fcntl write lock on one file, with a generation word in it.
  *
- * The file's first 64 octets are mapped shared: a magic, the boot id, the epoch and
- * when it began, the generation and a note of the owner's. The generation is odd while a holder
- * is inside. Who gets the lock and finds it odd (the last holder died inside), or another boot
- * id, must recover, and then starts a new epoch; who finds another epoch than its own re-opens
- * first. So a holder killed at any point is noticed by the next.
+ * The file's first 64 octets are mapped shared: a magic, the boot id, the epoch, the generation
+ * and a note of the owner's. The generation is odd while a holder is inside. Who gets the lock
+ * and finds it odd (the last holder died inside), or another boot id, must recover, and then
+ * starts a new epoch; who finds another epoch than its own re-opens first. So a holder killed
+ * at any point is noticed by the next.
  *
  * fcntl locks belong to the process and drop when *any* descriptor of the file is closed: open
  * the file once per process and account, and nowhere else. A lock isn't inherited over fork.
