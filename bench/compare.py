@@ -2,8 +2,8 @@
 """Mansio and other servers side by side: the same mail, the same client, turn and turn about.
 
     compare.py BUILD_DIRECTORY [--messages 20000] [--rounds 5] [--servers mansio,dovecot,courier]
-               [--courier DIRECTORY] [--only WORD,...] [--connections N,...] [--rush N] [--json FILE] [--plot DIRECTORY]
-               [--smoke]
+               [--courier DIRECTORY] [--only WORD,...] [--connections N,...] [--peer-connections N] [--idle idle,idle-tls]
+               [--settle] [--rush N] [--json FILE] [--plot DIRECTORY] [--smoke]
 
 Installs nothing. Servers that aren't there are left out. All traffic is on loopback. bench/README says how to read
 the table.
@@ -443,16 +443,16 @@ def make_source(bench, work, messages):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build")
-    parser.add_argument("--messages", type=int, default=20000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--servers", default="mansio,dovecot")
+    parser.add_argument("--messages", type=int, default=20000, help="in the mailbox of most rows")
+    parser.add_argument("--rounds", type=int, default=5, help="of each row; the table has the median")
+    parser.add_argument("--servers", default="mansio,dovecot", help="of mansio,dovecot,hibernating,courier")
     parser.add_argument("--courier", default="/", help="where Courier's packages are unpacked (bench/courier.py)")
     parser.add_argument("--only", default="", help="words of rows; memory: the table of connections in IDLE")
-    parser.add_argument("--json")
-    parser.add_argument("--plot")
+    parser.add_argument("--json", help="a file for all figures")
+    parser.add_argument("--plot", help="a directory for pictures of the connections in IDLE")
     parser.add_argument("--connections", default="500", help="how many are held in IDLE, e.g. 10,100,500,1000,5000")
     parser.add_argument("--peer-connections", type=int, default=1000, help="at most so many with the other servers")
-    parser.add_argument("--idle", default="idle,idle-tls", help="which of the two")
+    parser.add_argument("--idle", default="idle,idle-tls", help="plain, over TLS, or both")
     parser.add_argument("--settle", action="store_true", help="after the largest number, wait until the processes are gone")
     parser.add_argument("--rush", type=int, default=0, help="so many connect at one instant, then idle (table of its own)")
     parser.add_argument("--smoke", action="store_true", help="Mansio alone, few messages: does the benchmark work?")

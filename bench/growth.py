@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How the cost of single operations grows with the size of a mailbox, and how much memory a session with it takes.
 
-    growth.py BUILD_DIRECTORY [--sizes 1000,10000,100000,1000000] [--servers mansio,dovecot] [--memory]
-              [--json FILE] [--plot DIRECTORY] [--smoke]
+    growth.py BUILD_DIRECTORY [--sizes 1000,10000,100000,1000000] [--servers mansio,dovecot] [--times N]
+              [--memory] [--json FILE] [--plot DIRECTORY] [--smoke]
 
 The messages have 1 KB and lie in cur/ of one folder (a million take 5 GB of disk and some minutes). Dovecot is measured
 up to 100,000. For each operation: microseconds of wall time (the median of all repetitions, client included) and of CPU
@@ -340,13 +340,13 @@ def smoke_faults(results, table, sizes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build")
-    parser.add_argument("--sizes", default="1000,10000,100000,1000000")
-    parser.add_argument("--servers", default="mansio,dovecot")
-    parser.add_argument("--times", type=int, default=200)
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--json")
-    parser.add_argument("--plot")
-    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--sizes", default="1000,10000,100000,1000000", help="messages in the mailbox")
+    parser.add_argument("--servers", default="mansio,dovecot", help="mansio, or mansio,dovecot")
+    parser.add_argument("--times", type=int, default=200, help="repetitions of quick operations")
+    parser.add_argument("--memory", action="store_true", help="of a session that walks through the largest mailbox")
+    parser.add_argument("--json", help="a file for all figures")
+    parser.add_argument("--plot", help="a directory for pictures")
+    parser.add_argument("--smoke", action="store_true", help="2,000 and 10,000 messages, Mansio alone: what grows?")
     options = parser.parse_args()
     if options.smoke:
         options.sizes, options.servers, options.memory, options.times = "2000,10000", "mansio", True, 100
