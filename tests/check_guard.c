@@ -328,6 +328,49 @@ START_TEST(log_that_cannot_be_synced)
 }
 END_TEST
 
+static unsigned log_syncs;
+
+static int
+count_log_syncs(int file)
+{
+    char link[64], path[256];
+    ssize_t n;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    n = readlink(link, path, sizeof path - 1);
+    ck_assert_int_gt(n, 0);
+    path[n] = '\0';
+    log_syncs += strstr(path, "/log.") != NULL;
+    return 0;
+}
+
+/* The pages of a large transaction are collected behind its commit, and the log's sync put off
+   with them: Berkeley DB takes all for synced then. */
+START_TEST(sync_of_what_was_put_off)
+{
+    char path[128], value[100] = {0};
+    struct kv *kv;
+
+    snprintf(path, sizeof path, "%s/db", dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(kv_open(path, KV_RECOVER, true, &kv), 0);
+    ck_assert_int_eq(kv_open_files(kv), 0);
+    ck_assert_int_eq(kv_begin(kv, false), 0);
+    for (uint32_t i = 0; i < 1000; i++)
+        ck_assert_int_eq(kv_put(kv, KV_MESSAGES, (struct kv_slice){&i, sizeof i},
+                                (struct kv_slice){value, sizeof value}),
+                         0);
+    ck_assert_int_eq(kv_commit(kv, false), 0);
+    ck_assert(kv_holds_pages(kv));
+    log_syncs = 0;
+    sys_hooks.fsync = count_log_syncs;
+    ck_assert_int_eq(kv_sync(kv), 0);
+    ck_assert_uint_gt(log_syncs, 0);
+    sys_hooks.fsync = NULL;
+    ck_assert(kv_close(&kv));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -347,6 +390,7 @@ main(void)
     tcase_add_test(c, a_full_disk_at_a_sync);
     tcase_add_test(c, log_is_synced_before_pages);
     tcase_add_test(c, log_that_cannot_be_synced);
+    tcase_add_test(c, sync_of_what_was_put_off);
     suite_add_tcase(s, c);
     runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

@@ -425,6 +425,9 @@ kv_sync(struct kv *kv)
         return ERR_TEMP;
     use(kv);
     ret = kv->env->log_flush(kv->env, NULL);
+    /* Berkeley DB takes for synced what was put off */
+    if (ret == 0 && guard_sync_log(&kv->res.guard) != 0)
+        ret = kv->res.write_error = errno;
     return ret == 0 ? 0 : fail(kv, ret, "sync");
 }
 
