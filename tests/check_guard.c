@@ -344,29 +344,82 @@ count_log_syncs(int file)
     return 0;
 }
 
+/* A transaction of about 1000 * octets, not synced. */
+static void
+commit_much(struct kv *kv, size_t octets)
+{
+    char value[100] = {0};
+
+    ck_assert_int_eq(kv_begin(kv, false), 0);
+    for (uint32_t i = 0; i < 1000; i++)
+        ck_assert_int_eq(kv_put(kv, KV_MESSAGES, (struct kv_slice){&i, sizeof i},
+                                (struct kv_slice){value, octets}),
+                         0);
+    ck_assert_int_eq(kv_commit(kv, false), 0);
+}
+
+static struct kv *
+open_new(const char *path)
+{
+    struct kv *kv;
+
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(kv_open(path, KV_RECOVER, true, &kv), 0);
+    ck_assert_int_eq(kv_open_files(kv), 0);
+    return kv;
+}
+
 /* The pages of a large transaction are collected behind its commit, and the log's sync put off
    with them: Berkeley DB takes all for synced then. */
 START_TEST(sync_of_what_was_put_off)
 {
-    char path[128], value[100] = {0};
+    char path[128];
     struct kv *kv;
 
     snprintf(path, sizeof path, "%s/db", dir);
-    ck_assert_int_eq(mkdir(path, 0700), 0);
-    ck_assert_int_eq(kv_open(path, KV_RECOVER, true, &kv), 0);
-    ck_assert_int_eq(kv_open_files(kv), 0);
-    ck_assert_int_eq(kv_begin(kv, false), 0);
-    for (uint32_t i = 0; i < 1000; i++)
-        ck_assert_int_eq(kv_put(kv, KV_MESSAGES, (struct kv_slice){&i, sizeof i},
-                                (struct kv_slice){value, sizeof value}),
-                         0);
-    ck_assert_int_eq(kv_commit(kv, false), 0);
+    kv = open_new(path);
+    commit_much(kv, 100);
     ck_assert(kv_holds_pages(kv));
     log_syncs = 0;
     sys_hooks.fsync = count_log_syncs;
     ck_assert_int_eq(kv_sync(kv), 0);
     ck_assert_uint_gt(log_syncs, 0);
     sys_hooks.fsync = NULL;
+    ck_assert(kv_close(&kv));
+}
+END_TEST
+
+static unsigned pages_written;
+
+static void
+see_page(const char *step)
+{
+    if (strcmp(step, "index:page-written") != 0)
+        return;
+    ck_assert_uint_gt(log_syncs, 0);
+    pages_written++;
+}
+
+/* What a killed process committed may be in the kernel only. */
+START_TEST(recovery_syncs_the_log_before_it_writes_pages)
+{
+    char path[128], region[160];
+    struct kv *kv;
+
+    snprintf(path, sizeof path, "%s/db", dir);
+    kv = open_new(path);
+    commit_much(kv, 10);
+    kv_forget(&kv); /* all that a kill leaves to others */
+    for (int i = 1; i <= 3; i++) {
+        snprintf(region, sizeof region, "%s/__db.%03d", path, i);
+        ck_assert_int_eq(unlink(region), 0);
+    }
+    log_syncs = pages_written = 0;
+    sys_hooks.fsync = count_log_syncs;
+    sys_hooks.step = see_page;
+    ck_assert_int_eq(kv_open(path, KV_RECOVER, false, &kv), 0);
+    ck_assert_uint_gt(pages_written, 0);
+    memset(&sys_hooks, 0, sizeof sys_hooks);
     ck_assert(kv_close(&kv));
 }
 END_TEST
@@ -391,6 +444,7 @@ main(void)
     tcase_add_test(c, log_is_synced_before_pages);
     tcase_add_test(c, log_that_cannot_be_synced);
     tcase_add_test(c, sync_of_what_was_put_off);
+    tcase_add_test(c, recovery_syncs_the_log_before_it_writes_pages);
     suite_add_tcase(s, c);
     runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

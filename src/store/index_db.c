@@ -263,7 +263,7 @@ kv_open(const char *dir, enum kv_mode mode, bool create, struct kv **out)
     kv->res.guard.dir = dir;
     kv->res.guard.off = mode == KV_BUILD;
     use(kv);
-    ret = open_env(kv, dir, mode);
+    ret = mode == KV_RECOVER && guard_sync_logs(dir) != 0 ? errno : open_env(kv, dir, mode);
     if (ret == 0) {
         *out = kv;
         return 0;
