@@ -352,6 +352,36 @@ START_TEST(store_that_fails_tells_nothing)
 }
 END_TEST
 
+static void
+flag_the_second(const char *name)
+{
+    if (strcmp(name, "store:renamed") == 0 && seen.files++ == 0)
+        neighbour_rename(store_dir, "cur/1700000001.M1P1.pieces,S=3,W=4:2,S",
+                         "cur/1700000001.M1P1.pieces,S=3,W=4:2,FS");
+}
+
+/* Another program's flag that is found on the way isn't the session's own: it's told, also to
+   who wants no answer. */
+START_TEST(store_meets_a_flag_of_others)
+{
+    struct view_changes c;
+
+    open_with(3);
+    settle();
+    sync_quietly(v);
+    sys_hooks.step = flag_the_second;
+    ck_assert_int_eq(store_flags(v, "1:3", STORE_ADD, MSG_ANSWERED), 0);
+    memset(&sys_hooks, 0, sizeof sys_hooks);
+    ck_assert_int_eq(names_with("FRS"), 1);
+    ck_assert_int_eq(view_sync(v, true, &c), 0);
+    ck_assert(seqset_has(&c.flags, 2));
+    ck_assert_uint_eq(seqset_size(&c.flags), 1);
+    ck_assert_uint_eq(message_row(v, 2).flags, MSG_FLAGGED | MSG_ANSWERED | MSG_SEEN);
+    view_changes_free(&c);
+    check_index_agrees(3);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -369,6 +399,7 @@ main(void)
     tcase_add_test(t, store_of_rows_and_files_mixed);
     tcase_add_test(t, store_tells_piece_by_piece);
     tcase_add_test(t, store_that_fails_tells_nothing);
+    tcase_add_test(t, store_meets_a_flag_of_others);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

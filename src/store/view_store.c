@@ -219,6 +219,9 @@ rename_one(struct job *j, const struct index_message *old)
         if (err == 0) {
             set_flags(j, &found, &now);
             err = rename_file(j, &found, &now, c);
+            /* by its mod-sequence the row's change will be taken for ours alone */
+            if (found.flags != old->flags || found.keywords != old->keywords)
+                seqset_add(&j->v->report, old->uid, old->uid);
         }
         if (err == ERR_NOENT) {
             j->changes_count--;
