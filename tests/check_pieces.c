@@ -382,6 +382,51 @@ START_TEST(store_meets_a_flag_of_others)
 }
 END_TEST
 
+static void
+take_the_second_back(const char *name)
+{
+    if (strcmp(name, "expunge:unlinked") == 0 && seen.files++ == 0)
+        neighbour_rename(store_dir, "cur/1700000001.M1P1.pieces,S=3,W=4:2,ST",
+                         "cur/1700000001.M1P1.pieces,S=3,W=4:2,FS");
+}
+
+/* Another program takes \Deleted away in the middle: that message stays. */
+START_TEST(expunge_spares_what_is_no_longer_deleted)
+{
+    open_with(4);
+    ck_assert_int_eq(store_flags(v, "1:3", STORE_ADD, MSG_DELETED), 0);
+    sys_hooks.step = take_the_second_back;
+    ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
+    memset(&sys_hooks, 0, sizeof sys_hooks);
+    sync_quietly(v);
+    ck_assert_str_eq(view_text(v), "2FS 4S");
+    check_index_agrees(2);
+}
+END_TEST
+
+static int
+count_syncs(int fd)
+{
+    (void)fd;
+    seen.late++;
+    return 0;
+}
+
+/* A piece without a message to expunge isn't waited for. */
+START_TEST(expunge_syncs_only_what_it_did)
+{
+    open_with(TWO_PIECES);
+    ck_assert_int_eq(store_flags(v, "4600", STORE_ADD, MSG_DELETED), 0);
+    settle();
+    sync_quietly(v);
+    sys_hooks.fsync = count_syncs;
+    ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
+    memset(&sys_hooks, 0, sizeof sys_hooks);
+    ck_assert_uint_eq(seen.late, 2); /* cur/ and the log */
+    check_index_agrees(TWO_PIECES - 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -400,6 +445,8 @@ main(void)
     tcase_add_test(t, store_tells_piece_by_piece);
     tcase_add_test(t, store_that_fails_tells_nothing);
     tcase_add_test(t, store_meets_a_flag_of_others);
+    tcase_add_test(t, expunge_spares_what_is_no_longer_deleted);
+    tcase_add_test(t, expunge_syncs_only_what_it_did);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

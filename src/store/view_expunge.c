@@ -42,7 +42,17 @@ struct job {
     bool from_new;             /* new/ */
 };
 
-/* Removes the file, wherever it is. */
+/* Another program renamed the file: does its new name still ask for this? */
+static bool
+is_spared(const struct job *j, const struct index_message *found)
+{
+    struct mdname parsed;
+
+    return !j->any_flag && mdname_parse(found->name, &parsed) == 0 &&
+           (parsed.flags & MSG_DELETED) == 0;
+}
+
+/* Removes the file, wherever it is. ERR_EXISTS: it's to stay. */
 static int
 unlink_file(struct job *j, const struct index_message *m)
 {
@@ -67,6 +77,8 @@ unlink_file(struct job *j, const struct index_message *m)
         err = view_find_file(j->v, &at, &j->finds);
         if (err < 0)
             return err == ERR_NOENT ? 0 : err;
+        if (is_spared(j, &at))
+            return ERR_EXISTS;
     }
     return ERR_TEMP;
 }
@@ -87,6 +99,8 @@ unlink_files(struct job *j)
             err = unlink_file(j, &vm->m);
             if (err == 0)
                 seqset_add(&j->unlinked, vm->m.uid, vm->m.uid);
+            else if (err == ERR_EXISTS)
+                err = 0;
         }
         done += j->batch->count;
     }
@@ -129,6 +143,7 @@ static int
 expunge_piece(struct job *j)
 {
     struct view *v = j->v;
+    unsigned finds = j->finds;
     int err = view_scan(v), failed;
 
     if (err < 0)
@@ -145,6 +160,10 @@ expunge_piece(struct job *j)
     j->touched = j->from_new = false;
     seqset_clear(&j->unlinked);
     failed = unlink_files(j);
+    if (j->unlinked.count == 0 && j->finds == finds) {
+        index_abort(v->a->ix); /* nothing to wait for */
+        return failed;
+    }
     /* what was unlinked before an error is gone all the same */
     err = sync_dirs(j);
     sys_step("expunge:dir-synced");
