@@ -44,20 +44,27 @@ struct workload {
     const char *name, *help;
     void (*run)(const struct target *t, struct result *r);
 };
-extern const struct workload imap_workloads[], pop3_workloads[], many_workloads[],
-    idle_workloads[];
+extern const struct workload imap_workloads[], change_workloads[], pop3_workloads[],
+    many_workloads[], idle_workloads[];
 
 /* Timed part: everything between the two is what counts. */
 void timer_start(const struct target *t, struct result *r);
 void timer_stop(const struct target *t, struct result *r);
 double now(void);
 void fault(struct result *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Sorts them; -1 of none. */
+double median(double *values, unsigned count);
 
 /* The mail: message n (from 1) is the same octets everywhere. CRLF line ends; malloc. */
 char *mail_make(unsigned n, size_t *len);
 /* The octets and checksum of message n as it comes over the wire. */
 uint64_t mail_sum(const char *data, size_t len);
 uint64_t mail_sum_of(unsigned n, size_t *len);
+/* Octets of messages 1 to count together. */
+uint64_t mail_total(unsigned count);
+/* What workloads append: SMALL_SIZE octets, always the same. */
+#define SMALL_SIZE 4096
+void mail_make_small(char data[SMALL_SIZE]);
 /* Writes messages 1..count into a new Maildir (LF line ends, S= and W= in the names). */
 int mail_make_maildir(const char *dir, unsigned count);
 int mail_deliver(const char *maildir, unsigned n);
@@ -70,7 +77,6 @@ struct client {
     size_t pos, len, cap;
     char *out;
     size_t out_len, out_cap;
-    uint64_t received;
     unsigned tag;
     bool broken;
 };
@@ -95,10 +101,18 @@ bool client_wait(struct client *c, int ms);
 /* --- IMAP on top: imap_client.c. What an answer held. */
 struct answer {
     bool ok; /* tagged OK */
-    uint32_t exists, expunged, fetched, listed, statuses, hits, flagged;
+    uint32_t exists, expunged, fetched, statuses, hits;
+    uint64_t fetch_sum; /* of the numbers of the messages fetched */
+    uint32_t flagged;   /* FETCH items with FLAGS, and those with these flags */
+    uint32_t flagged_seen, flagged_flagged;
+    uint64_t hit_sum; /* of the numbers of SEARCH, SORT and THREAD */
+    bool ordered;     /* they rose */
+    uint32_t threads; /* at the top of THREAD */
+    uint32_t status_messages;
     uint64_t literals, literal_octets;
-    uint64_t structures; /* FETCH items with ENVELOPE and BODYSTRUCTURE both */
-    uint64_t sizes;      /* sum of RFC822.SIZE */
+    uint64_t
+        structures; /* FETCH items with ENVELOPE and BODYSTRUCTURE of mail_make()'s message */
+    uint64_t sizes; /* sum of RFC822.SIZE */
     uint32_t uidnext;
     char text[200]; /* of the tagged line */
 };
@@ -111,10 +125,31 @@ unsigned imap_send(struct client *c, const char *fmt, ...)
 void imap_wait(struct client *c, unsigned tag, struct answer *a, literal_fn *fn, void *ctx);
 void imap_ask(struct client *c, struct answer *a, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* APPEND, with LITERAL+. */
+void imap_append(struct client *c, struct answer *a, const char *mailbox, const char *data,
+                 size_t len);
+/* In IDLE: reads until so many messages exist; false if that isn't told within IDLE_PATIENCE_S
+ * seconds. */
+#define IDLE_PATIENCE_S 40 /* Dovecot polls each 30 s at worst */
+bool imap_wait_exists(struct client *c, unsigned wanted);
 bool imap_login(struct client *c, const struct target *t, const char *user);
 /* Opens, logs in, selects INBOX (mailbox NULL: only logs in). Faults go to r. */
 bool imap_start(struct client *c, const struct target *t, const char *mailbox,
                 struct result *r);
 bool imap_has(struct client *c, const char *capability);
+
+/* --- checks of messages: imap_check.c */
+struct sums {
+    uint64_t *sum;
+    size_t count, max; /* that came; that sum holds */
+};
+/* A literal_fn for struct sums. */
+void keep_sum(void *ctx, const char *line, size_t line_len, const char *data, size_t len);
+/* They should be those of mail_make()'s messages from `first` on, s->max of them. */
+void check_sums(struct result *r, const struct answer *a, const struct sums *s, unsigned first);
+/* Messages 1 to count of the selected mailbox should be mail_make()'s from `first` on. */
+void check_mail(struct client *c, struct result *r, unsigned first, unsigned count);
+/* Selects the mailbox, which should hold `count` times mail_make_small()'s message. */
+void check_appended(struct client *c, struct result *r, const char *mailbox, unsigned count);
 
 #endif

@@ -176,7 +176,6 @@ fill(struct client *c, size_t want)
             return false;
         }
         c->len += (size_t)got;
-        c->received += (uint64_t)got;
     }
     return true;
 }
@@ -277,9 +276,11 @@ client_flush(struct client *c)
             if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
                 struct pollfd p = {.fd = c->fd, .events = POLLIN | POLLOUT};
 
-                poll(&p, 1, -1);
-                if ((p.revents & POLLIN) && !fill(c, 0))
+                if (poll(&p, 1, PATIENCE_S * 1000) == 0 ||
+                    ((p.revents & POLLIN) && !fill(c, 0))) {
+                    c->broken = true;
                     break;
+                }
                 continue;
             }
         }

@@ -15,8 +15,6 @@ struct idler {
 
 /* The name of connection n's user: the accounts are used in turn. */
 void idle_user(const struct target *t, unsigned n, char *user, size_t size);
-/* For qsort(). */
-int compare_doubles(const void *a, const void *b);
 /* Opens t->connections at once and brings them to IDLE; faults go to r. */
 void rush_idle(const struct target *t, struct result *r, bool tls, struct idler *idlers);
 

@@ -22,8 +22,6 @@
 #define DELIVERIES 100
 #define PAUSE_US   50000 /* between two of them */
 #define DELIVER_S  15    /* no more of them after that; Dovecot takes half a second each */
-#define ANNOUNCE_S 40    /* a delivery must be announced; Dovecot polls each 30 s at worst */
-#define LINES_MAX  10000 /* that an answer in IDLE may take */
 
 struct crowd {
     const struct target *t;
@@ -99,7 +97,7 @@ begin_idle(struct crowd *crowd, unsigned n)
 {
     struct idler *i = &crowd->idlers[n];
     struct answer a;
-    char user[64];
+    char user[64], *line;
     size_t len;
 
     if (crowd->r->fault[0] != '\0')
@@ -112,8 +110,13 @@ begin_idle(struct crowd *crowd, unsigned n)
     }
     imap_ask(&i->c, &a, "SELECT INBOX");
     i->exists = a.exists;
+    if (!a.ok || a.exists < crowd->t->messages) {
+        fault(crowd->r, "connection %u: SELECT: %u messages, %.60s", n, a.exists, a.text);
+        return;
+    }
     i->tag = imap_send(&i->c, "IDLE");
-    if (!a.ok || client_line(&i->c, &len) == NULL) {
+    line = client_line(&i->c, &len);
+    if (line == NULL || line[0] != '+') {
         fault(crowd->r, "connection %u: no IDLE", n);
         return;
     }
@@ -130,6 +133,8 @@ end_idle(struct crowd *crowd, unsigned n)
     if (i->ok) {
         client_put(&i->c, "DONE\r\n");
         imap_wait(&i->c, i->tag, &a, NULL, NULL);
+        if (!a.ok)
+            fault(crowd->r, "connection %u: IDLE: %.60s", n, a.text);
         imap_ask(&i->c, &a, "LOGOUT");
         if (!a.ok)
             fault(crowd->r, "connection %u: LOGOUT: %.60s", n, a.text);
@@ -138,44 +143,13 @@ end_idle(struct crowd *crowd, unsigned n)
         client_close(&i->c);
 }
 
-/* Reads until this many messages exist. */
-static bool
-wait_exists(struct client *c, unsigned wanted)
-{
-    double started = now();
-    unsigned lines, count;
-    char text[64], *line;
-    size_t len;
-
-    for (lines = 0; lines < LINES_MAX && now() - started < ANNOUNCE_S; lines++) {
-        if (!client_wait(c, ANNOUNCE_S * 1000))
-            return false;
-        line = client_line(c, &len);
-        if (line == NULL)
-            return false;
-        snprintf(text, sizeof text, "%.*s", (int)len, line);
-        if (sscanf(text, "* %u EXIST", &count) == 1 && strstr(text, "EXISTS") != NULL &&
-            count >= wanted)
-            return true;
-    }
-    return false;
-}
-
-int
-compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 static void
 deliver(struct crowd *crowd)
 {
     const struct target *t = crowd->t;
     unsigned count = t->connections < DELIVERIES ? t->connections : DELIVERIES;
     unsigned delivered[ACCOUNTS] = {0}, i, n, account;
-    double ms[DELIVERIES], started, first = now();
+    double ms[DELIVERIES], middle, started, first = now();
     char maildir[512];
 
     for (i = 0; i < count && now() - first < DELIVER_S; i++) {
@@ -189,16 +163,17 @@ deliver(struct crowd *crowd)
             break;
         }
         delivered[account]++;
-        if (!wait_exists(&crowd->idlers[n].c, crowd->idlers[n].exists + delivered[account])) {
+        if (!imap_wait_exists(&crowd->idlers[n].c,
+                              crowd->idlers[n].exists + delivered[account])) {
             fault(crowd->r, "connection %u: a delivery wasn't announced in %u s", n,
-                  ANNOUNCE_S);
+                  IDLE_PATIENCE_S);
             break;
         }
         ms[i] = (now() - started) * 1000;
         drop_buffers(&crowd->idlers[n].c);
     }
-    qsort(ms, i, sizeof *ms, compare_doubles);
-    printf("delivered %u %.2f %.2f\n", i, i > 0 ? ms[i / 2] : -1, i > 0 ? ms[i - 1] : -1);
+    middle = median(ms, i);
+    printf("delivered %u %.2f %.2f\n", i, middle, i > 0 ? ms[i - 1] : -1);
     fflush(stdout);
 }
 

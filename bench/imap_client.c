@@ -9,6 +9,8 @@
 
 #include "bench.h"
 
+#define LINES_MAX 10000 /* that an answer in IDLE may take */
+
 unsigned
 imap_send(struct client *c, const char *fmt, ...)
 {
@@ -30,6 +32,60 @@ holds(const char *p, size_t len, const char *word)
 }
 
 static void
+count_flags(struct answer *a, const char *p, const char *end)
+{
+    const char *list = memmem(p, (size_t)(end - p), "FLAGS (", 7), *close;
+
+    close = list != NULL ? memchr(list, ')', (size_t)(end - list)) : NULL;
+    if (close == NULL)
+        return;
+    a->flagged++;
+    a->flagged_seen += holds(list, (size_t)(close - list), "\\Seen");
+    a->flagged_flagged += holds(list, (size_t)(close - list), "\\Flagged");
+}
+
+/* Whether it's this message's own ENVELOPE shows by the Message-ID, and the BODYSTRUCTURE by
+ * the boundary, where it has one: two searches a line, little beside what is measured. */
+static void
+count_structures(struct answer *a, unsigned long n, const char *p, const char *end)
+{
+    char id[64], boundary[32];
+
+    snprintf(id, sizeof id, "\"<%lu@bench.example.org>\")", n);
+    if (n % 4 != 0)
+        snprintf(boundary, sizeof boundary, "\"=_%lu\"", n);
+    else
+        snprintf(boundary, sizeof boundary, "BODYSTRUCTURE (");
+    a->structures += holds(p, (size_t)(end - p), id) && holds(p, (size_t)(end - p), boundary);
+}
+
+/* Of SEARCH, SORT and THREAD. */
+static void
+count_hits(struct answer *a, const char *p, const char *end)
+{
+    uint64_t number, last = 0;
+    unsigned depth = 0;
+
+    a->ordered = true;
+    while (p < end) {
+        if (isdigit((unsigned char)*p)) {
+            for (number = 0; p < end && isdigit((unsigned char)*p); p++)
+                number = number * 10 + (uint64_t)(*p - '0');
+            a->hits++;
+            a->hit_sum += number;
+            a->ordered = a->ordered && number > last;
+            last = number;
+            continue;
+        }
+        if (*p == '(')
+            a->threads += depth++ == 0;
+        else if (*p == ')' && depth > 0)
+            depth--;
+        p++;
+    }
+}
+
+static void
 count_untagged(struct answer *a, const char *line, size_t len)
 {
     const char *p = line + 2, *end = line + len, *word, *found;
@@ -45,25 +101,24 @@ count_untagged(struct answer *a, const char *line, size_t len)
             a->expunged++;
         } else if (end - word >= 5 && strncasecmp(word, "FETCH", 5) == 0) {
             a->fetched++;
-            a->flagged += holds(word, (size_t)(end - word), "FLAGS (");
-            a->structures += holds(word, (size_t)(end - word), "ENVELOPE (") &&
-                             holds(word, (size_t)(end - word), "BODYSTRUCTURE (");
+            a->fetch_sum += number;
+            count_flags(a, word, end);
+            if (holds(word, (size_t)(end - word), "ENVELOPE ("))
+                count_structures(a, number, word, end);
             found = memmem(word, (size_t)(end - word), "RFC822.SIZE ", 12);
             if (found != NULL)
                 a->sizes += strtoull(found + 12, NULL, 10);
         }
         return;
     }
-    if (strncasecmp(p, "SEARCH", 6) == 0 || strncasecmp(p, "SORT", 4) == 0) {
-        for (p += 4; p < end; p++)
-            a->hits += *p == ' ';
-    } else if (strncasecmp(p, "THREAD", 6) == 0) {
-        for (p += 6; p < end; p++)
-            a->hits += isdigit((unsigned char)*p) && !isdigit((unsigned char)p[-1]);
-    } else if (strncasecmp(p, "LIST ", 5) == 0) {
-        a->listed++;
+    if (strncasecmp(p, "SEARCH", 6) == 0 || strncasecmp(p, "SORT", 4) == 0 ||
+        strncasecmp(p, "THREAD", 6) == 0) {
+        count_hits(a, p, end);
     } else if (strncasecmp(p, "STATUS ", 7) == 0) {
         a->statuses++;
+        found = memmem(p, (size_t)(end - p), "MESSAGES ", 9);
+        a->status_messages =
+            found != NULL ? (uint32_t)strtoul(found + 9, NULL, 10) : UINT32_MAX;
     } else if (strncasecmp(p, "VANISHED", 8) == 0) {
         a->expunged++;
     } else if (strncasecmp(p, "OK [UIDNEXT ", 12) == 0) {
@@ -120,8 +175,6 @@ imap_wait(struct client *c, unsigned tag, struct answer *a, literal_fn *fn, void
             line = client_line(c, &len);
             if (line == NULL)
                 return;
-            a->structures += holds(line, len, "BODYSTRUCTURE (") &&
-                             !holds(head, head_len, "BODYSTRUCTURE (");
             size = literal_size(line, len);
         }
     }
@@ -137,6 +190,40 @@ imap_ask(struct client *c, struct answer *a, const char *fmt, ...)
     vsnprintf(command, sizeof command, fmt, ap);
     va_end(ap);
     imap_wait(c, imap_send(c, "%s", command), a, NULL, NULL);
+}
+
+void
+imap_append(struct client *c, struct answer *a, const char *mailbox, const char *data,
+            size_t len)
+{
+    unsigned tag = ++c->tag;
+
+    client_put(c, "t%u APPEND %s {%zu+}\r\n", tag, mailbox, len);
+    client_put_bytes(c, data, len);
+    client_put(c, "\r\n");
+    imap_wait(c, tag, a, NULL, NULL);
+}
+
+bool
+imap_wait_exists(struct client *c, unsigned wanted)
+{
+    double started = now();
+    unsigned lines, count;
+    char text[64], *line;
+    size_t len;
+
+    for (lines = 0; lines < LINES_MAX && now() - started < IDLE_PATIENCE_S; lines++) {
+        if (!client_wait(c, IDLE_PATIENCE_S * 1000))
+            return false;
+        line = client_line(c, &len);
+        if (line == NULL)
+            return false;
+        snprintf(text, sizeof text, "%.*s", (int)len, line);
+        if (sscanf(text, "* %u EXIST", &count) == 1 && strstr(text, "EXISTS") != NULL &&
+            count >= wanted)
+            return true;
+    }
+    return false;
 }
 
 bool

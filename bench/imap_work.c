@@ -1,10 +1,9 @@
 /*
- * IMAP workloads of one connection. Each says what it times, and checks what it got: a fast
- * wrong answer is a fault.
+ * IMAP workloads of one connection that only read. Each says what it times, and checks what it
+ * got: a fast wrong answer is a fault.
  */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bench.h"
 
@@ -65,13 +64,14 @@ run_login_resumed(const struct target *t, struct result *r)
     logins(t, r, SERVICE_IMAPS, 100, true);
 }
 
-/* One command, `rounds` times, after SELECT; the check sees each answer. */
+/* One command, `rounds` times, after SELECT; the check sees each answer; the last one is given
+ * back, if wanted. */
 static void
 repeat(const struct target *t, struct result *r, const char *command, unsigned rounds,
-       bool (*right)(const struct target *t, const struct answer *a))
+       bool (*right)(const struct target *t, const struct answer *a), struct answer *last)
 {
     struct client c;
-    struct answer a;
+    struct answer a = {0};
     unsigned i;
 
     if (imap_start(&c, t, "INBOX", r)) {
@@ -85,7 +85,16 @@ repeat(const struct target *t, struct result *r, const char *command, unsigned r
         timer_stop(t, r);
     }
     client_close(&c);
+    if (last != NULL)
+        *last = a;
     r->ops = rounds;
+}
+
+/* The sum of the numbers 1 to n. */
+static uint64_t
+numbers(uint64_t n)
+{
+    return n * (n + 1) / 2;
 }
 
 static bool
@@ -98,7 +107,7 @@ selected(const struct target *t, const struct answer *a)
 static void
 run_select(const struct target *t, struct result *r)
 {
-    repeat(t, r, "SELECT INBOX", 20, selected);
+    repeat(t, r, "SELECT INBOX", 20, selected, NULL);
 }
 
 /* The first SELECT of a Maildir that the server never saw: compare.py makes it anew for each
@@ -120,104 +129,114 @@ run_select_new(const struct target *t, struct result *r)
     r->ops = t->messages;
 }
 
+/* Each message was fetched, and none twice. */
+static bool
+each_once(const struct target *t, const struct answer *a)
+{
+    return a->fetched == t->messages && a->fetch_sum == numbers(t->messages);
+}
+
 static bool
 all_flags(const struct target *t, const struct answer *a)
 {
-    return a->fetched == t->messages && a->flagged == t->messages;
+    return each_once(t, a) && a->flagged == t->messages &&
+           a->flagged_seen == t->messages - t->messages / 10;
 }
 
 static void
 run_flags(const struct target *t, struct result *r)
 {
-    repeat(t, r, "UID FETCH 1:* (FLAGS)", 5, all_flags);
+    repeat(t, r, "UID FETCH 1:* (FLAGS)", 5, all_flags, NULL);
     r->ops = 5ull * t->messages;
-}
-
-static uint64_t
-total_size(const struct target *t)
-{
-    static uint64_t total;
-    static unsigned of;
-    size_t len;
-    unsigned n;
-
-    if (of != t->messages) {
-        for (total = 0, n = 1; n <= t->messages; n++) {
-            free(mail_make(n, &len));
-            total += len;
-        }
-        of = t->messages;
-    }
-    return total;
 }
 
 static bool
 all_structures(const struct target *t, const struct answer *a)
 {
-    return a->fetched == t->messages && a->structures == t->messages &&
-           a->sizes == total_size(t);
+    return each_once(t, a) && a->structures == t->messages;
 }
 
 /* Run twice in a row on a fresh index, this is "first time" and "again". */
 static void
 run_structure(const struct target *t, struct result *r)
 {
-    total_size(t);
+    struct answer a = {0};
+
     repeat(t, r, "FETCH 1:* (ENVELOPE BODYSTRUCTURE INTERNALDATE RFC822.SIZE)", 1,
-           all_structures);
+           all_structures, &a);
+    if (a.sizes != mail_total(t->messages))
+        fault(r, "RFC822.SIZE: %llu octets together", (unsigned long long)a.sizes);
     r->ops = t->messages;
 }
 
-static bool
-all_headers(const struct target *t, const struct answer *a)
+/* Leaves of a message what FETCH of these fields gives: they, and the empty line. */
+static size_t
+keep_header_fields(char *data)
 {
-    return a->fetched == t->messages && a->literals == t->messages &&
-           a->literal_octets > 150ull * t->messages;
+    static const char *const fields[] = {
+        "Date:", "From:", "To:", "Cc:", "Subject:", "Message-ID:", "In-Reply-To:"};
+    char *from = data, *to = data, *end;
+    bool wanted = false;
+    size_t i;
+
+    for (; from[0] != '\r'; from = end) {
+        end = strchr(from, '\n') + 1;
+        if (from[0] != ' ' && from[0] != '\t')
+            for (wanted = false, i = 0; i < sizeof fields / sizeof fields[0]; i++)
+                wanted = wanted || strncmp(from, fields[i], strlen(fields[i])) == 0;
+        if (wanted) {
+            memmove(to, from, (size_t)(end - from));
+            to += end - from;
+        }
+    }
+    memcpy(to, "\r\n", 2);
+    return (size_t)(to + 2 - data);
 }
 
+/* Seven header fields of all; every octet is compared. */
 static void
 run_headers(const struct target *t, struct result *r)
 {
-    repeat(t, r, "FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (" HEADERS ")])", 1, all_headers);
+    struct sums s = {.sum = calloc(t->messages + 1, sizeof *s.sum), .max = t->messages};
+    struct client c;
+    struct answer a;
+    char *data;
+    size_t len;
+    unsigned n;
+
+    if (s.sum != NULL && imap_start(&c, t, "INBOX", r)) {
+        timer_start(t, r);
+        imap_wait(&c, imap_send(&c, "FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (" HEADERS ")])"),
+                  &a, keep_sum, &s);
+        timer_stop(t, r);
+        if (!a.ok || s.count != t->messages || !each_once(t, &a))
+            fault(r, "headers of %zu messages, %.80s", s.count, a.text);
+        for (n = 1; n <= t->messages && n <= s.count; n++) {
+            data = mail_make(n, &len);
+            if (s.sum[n - 1] != mail_sum(data, keep_header_fields(data)))
+                fault(r, "headers of message %u differ", n);
+            free(data);
+        }
+    }
+    client_close(&c);
+    free(s.sum);
     r->ops = t->messages;
-}
-
-struct sums {
-    uint64_t *sum;
-    size_t count, max;
-};
-
-static void
-keep_sum(void *ctx, const char *line, size_t line_len, const char *data, size_t len)
-{
-    struct sums *s = ctx;
-
-    (void)line;
-    (void)line_len;
-    if (s->count < s->max)
-        s->sum[s->count] = mail_sum(data, len);
-    s->count++;
 }
 
 /* Full messages 1..2000; every octet is compared with what was put there. */
 static void
 run_full(const struct target *t, struct result *r)
 {
-    unsigned count = t->messages < 2000 ? t->messages : 2000, n;
+    unsigned count = t->messages < 2000 ? t->messages : 2000;
     struct sums s = {.sum = calloc(count, sizeof *s.sum), .max = count};
     struct client c;
     struct answer a;
-    size_t len;
 
     if (s.sum != NULL && imap_start(&c, t, "INBOX", r)) {
         timer_start(t, r);
         imap_wait(&c, imap_send(&c, "FETCH 1:%u BODY.PEEK[]", count), &a, keep_sum, &s);
         timer_stop(t, r);
-        if (!a.ok || s.count != count)
-            fault(r, "%zu of %u messages", s.count, count);
-        for (n = 1; n <= count && n <= s.count; n++)
-            if (s.sum[n - 1] != mail_sum_of(n, &len))
-                fault(r, "message %u differs", n);
+        check_sums(r, &a, &s, 1);
     }
     client_close(&c);
     free(s.sum);
@@ -255,123 +274,107 @@ run_fetch_random(const struct target *t, struct result *r)
     r->ops = 500;
 }
 
-/* STORE 1:5000 +FLAGS and -FLAGS. */
-static void
-run_store(const struct target *t, struct result *r)
-{
-    unsigned count = t->messages < 5000 ? t->messages : 5000, i;
-    struct client c;
-    struct answer a;
-
-    if (imap_start(&c, t, "INBOX", r)) {
-        timer_start(t, r);
-        for (i = 0; i < 2; i++) {
-            imap_ask(&c, &a, "STORE 1:%u %cFLAGS (\\Flagged)", count, i == 0 ? '+' : '-');
-            if (!a.ok || a.fetched != count)
-                fault(r, "STORE: %u answers, %.80s", a.fetched, a.text);
-        }
-        timer_stop(t, r);
-    }
-    client_close(&c);
-    r->ops = 2 * count;
-}
-
-/* One STORE at a time. */
-static void
-run_store_single(const struct target *t, struct result *r)
-{
-    struct client c;
-    struct answer a;
-    unsigned i;
-
-    if (imap_start(&c, t, "INBOX", r)) {
-        timer_start(t, r);
-        for (i = 0; i < 1000; i++) {
-            imap_ask(&c, &a, "STORE %u %cFLAGS (\\Flagged)", (i / 2) * 7 % t->messages + 1,
-                     i % 2 == 0 ? '+' : '-');
-            if (!a.ok || a.fetched != 1)
-                fault(r, "STORE: %u answers, %.80s", a.fetched, a.text);
-        }
-        timer_stop(t, r);
-    }
-    client_close(&c);
-    r->ops = 1000;
-}
-
 static bool
 unseen(const struct target *t, const struct answer *a)
 {
-    return a->hits == t->messages / 10;
+    return a->hits == t->messages / 10 && a->hit_sum == 10 * numbers(t->messages / 10);
 }
 
 static void
 run_search_unseen(const struct target *t, struct result *r)
 {
-    repeat(t, r, "SEARCH UNSEEN", 20, unseen);
+    repeat(t, r, "SEARCH UNSEEN", 20, unseen, NULL);
 }
 
-static bool
-some_hits(const struct target *t, const struct answer *a)
+/* What SEARCH should find, known only from the text itself: how many messages, and the sum of
+ * their numbers. */
+struct expected {
+    unsigned hits;
+    uint64_t sum;
+};
+
+/* The phrase (in small letters) in the part of a message that begins with `from` and ends
+ * before `to`. */
+static struct expected
+expect(const struct target *t, const char *phrase, const char *from, const char *to)
 {
-    return a->hits > 0 && a->hits < t->messages;
+    struct expected e = {0};
+    char *data, *start, *end;
+    size_t len, i;
+    unsigned n;
+
+    for (n = 1; n <= t->messages; n++) {
+        data = mail_make(n, &len);
+        start = memmem(data, len, from, strlen(from));
+        end = start == NULL || to == NULL
+                  ? NULL
+                  : memmem(start + 1, len - (size_t)(start + 1 - data), to, strlen(to));
+        if (end == NULL)
+            end = data + len;
+        for (i = 0; start != NULL && start + i < end; i++)
+            if (start[i] >= 'A' && start[i] <= 'Z')
+                start[i] = (char)(start[i] + 32);
+        if (start != NULL &&
+            memmem(start, (size_t)(end - start), phrase, strlen(phrase)) != NULL) {
+            e.hits++;
+            e.sum += n;
+        }
+        free(data);
+    }
+    return e;
+}
+
+static void
+search_text(const struct target *t, struct result *r, const char *key, const char *phrase,
+            struct expected e)
+{
+    struct client c;
+    struct answer a;
+
+    if (imap_start(&c, t, "INBOX", r)) {
+        timer_start(t, r);
+        imap_ask(&c, &a, "SEARCH %s \"%s\"", key, phrase);
+        timer_stop(t, r);
+        if (!a.ok || a.hits != e.hits || a.hit_sum != e.sum)
+            fault(r, "SEARCH %s: %u hits, should be %u%s", key, a.hits, e.hits,
+                  a.hits == e.hits ? " others" : "");
+    }
+    client_close(&c);
+    r->ops = t->messages;
 }
 
 static void
 run_search_subject(const struct target *t, struct result *r)
 {
-    repeat(t, r, "SEARCH SUBJECT harbour", 1, some_hits);
-}
-
-/* A phrase that only message bodies hold, in some of them; how many is known only from the text
- * itself. */
-static unsigned
-bodies_with(const struct target *t, const char *phrase)
-{
-    unsigned n, hits = 0;
-    size_t len, i;
-    char *data, *body;
-
-    for (n = 1; n <= t->messages; n++) {
-        data = mail_make(n, &len);
-        body = memmem(data, len, "\r\n\r\n", 4);
-        for (i = 0; body != NULL && (size_t)(body - data) + i < len; i++)
-            if (body[i] >= 'A' && body[i] <= 'Z')
-                body[i] = (char)(body[i] + 32);
-        hits += body != NULL &&
-                memmem(body, len - (size_t)(body - data), phrase, strlen(phrase)) != NULL;
-        free(data);
-    }
-    return hits;
+    search_text(t, r, "SUBJECT", "harbour", expect(t, "harbour", "\r\nSubject:", "\r\n"));
 }
 
 static void
 run_search_body(const struct target *t, struct result *r)
 {
     static const char phrase[] = "rider brings snow";
-    unsigned want = bodies_with(t, phrase);
-    struct client c;
-    struct answer a;
 
-    if (imap_start(&c, t, "INBOX", r)) {
-        timer_start(t, r);
-        imap_ask(&c, &a, "SEARCH BODY \"%s\"", phrase);
-        timer_stop(t, r);
-        if (!a.ok || a.hits != want)
-            fault(r, "SEARCH BODY: %u hits, should be %u", a.hits, want);
-    }
-    client_close(&c);
-    r->ops = t->messages;
+    search_text(t, r, "BODY", phrase, expect(t, phrase, "\r\n\r\n", NULL));
 }
 
+/* The dates rise with the numbers. */
 static bool
-every_message(const struct target *t, const struct answer *a)
+by_date(const struct target *t, const struct answer *a)
 {
-    return a->hits == t->messages;
+    return a->hits == t->messages && a->hit_sum == numbers(t->messages) && a->ordered;
+}
+
+/* Every five messages refer to one, whether it's there or not. */
+static bool
+in_fives(const struct target *t, const struct answer *a)
+{
+    return a->hits == t->messages && a->hit_sum == numbers(t->messages) &&
+           a->threads == t->messages / 5 + 1;
 }
 
 static void
 if_offered(const struct target *t, struct result *r, const char *capability,
-           const char *command)
+           const char *command, bool (*right)(const struct target *, const struct answer *))
 {
     struct client c;
 
@@ -379,19 +382,19 @@ if_offered(const struct target *t, struct result *r, const char *capability,
         r->not_offered = true;
     client_close(&c);
     if (!r->not_offered && r->fault[0] == '\0')
-        repeat(t, r, command, 1, every_message);
+        repeat(t, r, command, 1, right, NULL);
 }
 
 static void
 run_sort(const struct target *t, struct result *r)
 {
-    if_offered(t, r, "SORT", "SORT (DATE) UTF-8 ALL");
+    if_offered(t, r, "SORT", "SORT (DATE) UTF-8 ALL", by_date);
 }
 
 static void
 run_thread(const struct target *t, struct result *r)
 {
-    if_offered(t, r, "THREAD=REFERENCES", "THREAD REFERENCES UTF-8 ALL");
+    if_offered(t, r, "THREAD=REFERENCES", "THREAD REFERENCES UTF-8 ALL", in_fives);
 }
 
 /* QRESYNC SELECT after 100 changes. */
@@ -429,220 +432,13 @@ run_qresync(const struct target *t, struct result *r)
     timer_start(t, r);
     for (i = 0; i < 20; i++) {
         imap_ask(&c, &a, "SELECT INBOX (QRESYNC (%lu %lu))", validity, modseq);
-        if (!a.ok || a.fetched != 100)
+        if (!a.ok || a.fetched != 100 || a.fetch_sum != numbers(100))
             fault(r, "QRESYNC: %u fetched, %.80s", a.fetched, a.text);
     }
     timer_stop(t, r);
     imap_ask(&c, &a, "STORE 1:100 -FLAGS.SILENT (\\Answered)");
     client_close(&c);
     r->ops = 20;
-}
-
-static void
-append_one(struct client *c, struct answer *a, const char *mailbox, const char *data,
-           size_t len)
-{
-    unsigned tag = ++c->tag;
-
-    client_put(c, "t%u APPEND %s {%zu+}\r\n", tag, mailbox, len);
-    client_put_bytes(c, data, len);
-    client_put(c, "\r\n");
-    imap_wait(c, tag, a, NULL, NULL);
-}
-
-/* 500 messages of 4 KB, one connection, each waited for. */
-static void
-run_append(const struct target *t, struct result *r)
-{
-    struct client c;
-    struct answer a;
-    char data[4096];
-    unsigned i;
-    int head;
-
-    if (!imap_start(&c, t, NULL, r)) {
-        client_close(&c);
-        return;
-    }
-    imap_ask(&c, &a, "DELETE bench-append");
-    imap_ask(&c, &a, "CREATE bench-append");
-    head = snprintf(data, sizeof data, "From: a@example.org\r\nSubject: appended\r\n\r\n");
-    memset(data + head, 'x', sizeof data - (size_t)head);
-    for (i = (unsigned)head + 70; i + 2 < sizeof data; i += 72)
-        memcpy(data + i, "\r\n", 2);
-    memcpy(data + sizeof data - 2, "\r\n", 2);
-    timer_start(t, r);
-    for (i = 0; i < 500; i++) {
-        append_one(&c, &a, "bench-append", data, sizeof data);
-        if (!a.ok)
-            fault(r, "APPEND: %.100s", a.text);
-    }
-    timer_stop(t, r);
-    imap_ask(&c, &a, "SELECT bench-append");
-    if (a.exists != 500)
-        fault(r, "%u messages after 500 APPENDs", a.exists);
-    imap_ask(&c, &a, "CLOSE");
-    imap_ask(&c, &a, "DELETE bench-append");
-    client_close(&c);
-    r->ops = 500;
-}
-
-/* COPY of 2,000, then (as a workload of its own) their EXPUNGE. */
-static void
-copy_or_expunge(const struct target *t, struct result *r, bool expunge)
-{
-    unsigned count = t->messages < 2000 ? t->messages : 2000;
-    struct client c;
-    struct answer a;
-
-    if (!imap_start(&c, t, "INBOX", r)) {
-        client_close(&c);
-        return;
-    }
-    imap_ask(&c, &a, "DELETE bench-copy");
-    imap_ask(&c, &a, "CREATE bench-copy");
-    if (expunge) { /* of a mailbox that holds all */
-        imap_ask(&c, &a, "COPY 1:* bench-copy");
-        imap_ask(&c, &a, "SELECT bench-copy");
-        imap_ask(&c, &a, "STORE 1:%u +FLAGS.SILENT (\\Deleted)", count);
-    }
-    timer_start(t, r);
-    if (expunge)
-        imap_ask(&c, &a, "EXPUNGE");
-    else
-        imap_ask(&c, &a, "COPY 1:%u bench-copy", count);
-    timer_stop(t, r);
-    if (!a.ok || (expunge && a.expunged != count))
-        fault(r, "%u expunged, %.100s", a.expunged, a.text);
-    imap_ask(&c, &a, "SELECT bench-copy");
-    if (a.exists != (expunge ? t->messages - count : count))
-        fault(r, "%u messages afterwards", a.exists);
-    imap_ask(&c, &a, "CLOSE");
-    imap_ask(&c, &a, "DELETE bench-copy");
-    client_close(&c);
-    r->ops = count;
-}
-
-static void
-run_copy(const struct target *t, struct result *r)
-{
-    copy_or_expunge(t, r, false);
-}
-
-static void
-run_expunge(const struct target *t, struct result *r)
-{
-    copy_or_expunge(t, r, true);
-}
-
-/* 100 NOOPs with 10 deliveries in between. */
-static void
-run_noop(const struct target *t, struct result *r)
-{
-    struct client c;
-    struct answer a;
-    unsigned i, exists = t->messages;
-
-    if (t->maildir == NULL) {
-        r->not_offered = true;
-        return;
-    }
-    if (imap_start(&c, t, "INBOX", r)) {
-        timer_start(t, r);
-        for (i = 0; i < 100; i++) {
-            if (i % 10 == 5 && mail_deliver(t->maildir, t->messages + 1 + i) < 0)
-                fault(r, "can't deliver");
-            imap_ask(&c, &a, "NOOP");
-            if (a.exists > 0)
-                exists = a.exists;
-        }
-        timer_stop(t, r);
-        if (exists != t->messages + 10)
-            fault(r, "%u messages, should be %u", exists, t->messages + 10);
-        imap_ask(&c, &a, "STORE %u:* +FLAGS.SILENT (\\Deleted)", t->messages + 1);
-        imap_ask(&c, &a, "EXPUNGE");
-    }
-    client_close(&c);
-    r->ops = 100;
-}
-
-static int
-compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-/* From the rename of a delivery to `* EXISTS` in IDLE: the median of 20, in milliseconds. */
-static void
-run_idle_latency(const struct target *t, struct result *r)
-{
-    struct client c;
-    struct answer a;
-    double ms[20], started;
-    unsigned i, tag;
-    size_t len;
-    char *line;
-
-    if (t->maildir == NULL) {
-        r->not_offered = true;
-        return;
-    }
-    if (imap_start(&c, t, "INBOX", r)) {
-        timer_start(t, r);
-        tag = imap_send(&c, "IDLE");
-        line = client_line(&c, &len);
-        for (i = 0; i < 20 && line != NULL; i++) {
-            usleep(50000);
-            started = now();
-            if (mail_deliver(t->maildir, t->messages + 1 + i) < 0)
-                fault(r, "can't deliver");
-            do
-                line = client_line(&c, &len);
-            while (line != NULL && memmem(line, len, "EXISTS", 6) == NULL);
-            ms[i] = (now() - started) * 1000;
-        }
-        timer_stop(t, r);
-        client_put(&c, "DONE\r\n");
-        imap_wait(&c, tag, &a, NULL, NULL);
-        qsort(ms, 20, sizeof *ms, compare_doubles);
-        r->value = ms[10];
-        r->unit = "ms";
-        imap_ask(&c, &a, "STORE %u:* +FLAGS.SILENT (\\Deleted)", t->messages + 1);
-        imap_ask(&c, &a, "EXPUNGE");
-    }
-    client_close(&c);
-    r->ops = 20;
-}
-
-/* STATUS of 200 folders. */
-static void
-run_status(const struct target *t, struct result *r)
-{
-    struct client c;
-    struct answer a;
-    unsigned i;
-
-    if (imap_start(&c, t, NULL, r)) {
-        for (i = 0; i < 200; i++)
-            imap_ask(&c, &a, "CREATE bench-status.f%u", i);
-        for (i = 0; i < 200; i++)
-            imap_ask(&c, &a, "STATUS bench-status.f%u (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)",
-                     i);
-        timer_start(t, r);
-        for (i = 0; i < 200; i++) {
-            imap_ask(&c, &a, "STATUS bench-status.f%u (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)",
-                     i);
-            if (!a.ok || a.statuses != 1)
-                fault(r, "STATUS: %.100s", a.text);
-        }
-        timer_stop(t, r);
-        for (i = 0; i < 200; i++)
-            imap_ask(&c, &a, "DELETE bench-status.f%u", i);
-    }
-    client_close(&c);
-    r->ops = 200;
 }
 
 /* A 20 MB message in pieces of 64 KB, as Thunderbird reads it. */
@@ -667,7 +463,7 @@ run_chunks(const struct target *t, struct result *r)
         memcpy(data + size - 2, "\r\n", 2);
         imap_ask(&c, &a, "DELETE bench-large");
         imap_ask(&c, &a, "CREATE bench-large");
-        append_one(&c, &a, "bench-large", data, size);
+        imap_append(&c, &a, "bench-large", data, size);
         imap_ask(&c, &a, "SELECT bench-large");
         timer_start(t, r);
         for (at = 0; at < size; at += piece) {
@@ -702,18 +498,10 @@ const struct workload imap_workloads[] = {
     {"full", "FETCH 1:2000 BODY.PEEK[]", run_full},
     {"fetch-random", "FETCH of one random message x500", run_fetch_random},
     {"chunks", "20 MB message in pieces of 64 KB", run_chunks},
-    {"store", "STORE 1:5000 +FLAGS, -FLAGS", run_store},
-    {"store-single", "STORE of one message x1000", run_store_single},
     {"search-unseen", "SEARCH UNSEEN x20", run_search_unseen},
     {"search-subject", "SEARCH SUBJECT", run_search_subject},
     {"search-body", "SEARCH BODY", run_search_body},
     {"sort", "SORT (DATE)", run_sort},
     {"thread", "THREAD REFERENCES", run_thread},
     {"qresync", "QRESYNC SELECT after 100 changes x20", run_qresync},
-    {"append", "APPEND of 4 KB x500, one connection", run_append},
-    {"copy", "COPY 1:2000", run_copy},
-    {"expunge", "EXPUNGE of 2,000", run_expunge},
-    {"noop", "100 NOOP with 10 deliveries", run_noop},
-    {"idle-latency", "delivery to EXISTS in IDLE, median", run_idle_latency},
-    {"status", "STATUS of 200 folders", run_status},
     {NULL, NULL, NULL}};

@@ -82,7 +82,7 @@ add_base64(struct text *t, uint32_t *state, unsigned lines)
 }
 
 static void
-add_header(struct text *t, unsigned n, uint32_t *state)
+add_header(struct text *t, unsigned n)
 {
     static const char *const days[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
     time_t when = 1600000000 + (time_t)n * 3600;
@@ -112,7 +112,6 @@ add_header(struct text *t, unsigned n, uint32_t *state)
     add(t, "Date: %s, %s\r\nMessage-ID: <%u@bench.example.org>\r\n%s", days[(when / 86400) % 7],
         date, n, reply);
     add(t, "X-Mailer: bench 1.0\r\nMIME-Version: 1.0\r\n");
-    (void)state;
 }
 
 char *
@@ -121,7 +120,7 @@ mail_make(unsigned n, size_t *len)
     struct text t = {0};
     uint32_t state = n * 2654435761u + 12345;
 
-    add_header(&t, n, &state);
+    add_header(&t, n);
     switch (n % 4) {
     case 0: /* plain text, 1 to 10 KB */
         add(&t, "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
@@ -198,6 +197,32 @@ mail_sum_of(unsigned n, size_t *len)
 
     free(data);
     return sum;
+}
+
+uint64_t
+mail_total(unsigned count)
+{
+    uint64_t total = 0;
+    size_t len;
+    unsigned n;
+
+    for (n = 1; n <= count; n++) {
+        free(mail_make(n, &len));
+        total += len;
+    }
+    return total;
+}
+
+void
+mail_make_small(char data[SMALL_SIZE])
+{
+    int head = snprintf(data, SMALL_SIZE, "From: a@example.org\r\nSubject: appended\r\n\r\n");
+    unsigned i;
+
+    memset(data + head, 'x', SMALL_SIZE - (size_t)head);
+    for (i = (unsigned)head + 70; i + 2 < SMALL_SIZE; i += 72)
+        memcpy(data + i, "\r\n", 2);
+    memcpy(data + SMALL_SIZE - 2, "\r\n", 2);
 }
 
 static int

@@ -12,8 +12,8 @@
 
 #include "bench.h"
 
-static const struct workload *const tables[] = {imap_workloads, pop3_workloads, many_workloads,
-                                                idle_workloads};
+static const struct workload *const tables[] = {imap_workloads, change_workloads,
+                                                pop3_workloads, many_workloads, idle_workloads};
 #define TABLES (sizeof tables / sizeof tables[0])
 
 static pthread_mutex_t fault_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -80,6 +80,23 @@ fault(struct result *r, const char *fmt, ...)
     pthread_mutex_unlock(&fault_lock);
 }
 
+static int
+compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+double
+median(double *values, unsigned count)
+{
+    if (count == 0)
+        return -1;
+    qsort(values, count, sizeof *values, compare_doubles);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
 static const struct workload *
 find(const char *name)
 {
@@ -105,7 +122,7 @@ run(const struct target *t, const char *name)
         return 64;
     }
     w->run(t, &r);
-    if (r.not_offered) {
+    if (r.not_offered && r.fault[0] == '\0') {
         printf("%s\t-\t-\t-\t-\t-\tn/a\n", name);
         return 0;
     }

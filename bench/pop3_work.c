@@ -13,8 +13,10 @@ pop3_ok(struct client *c, char *out, size_t size)
     size_t len;
     char *line = client_line(c, &len);
 
-    if (line == NULL)
+    if (line == NULL) {
+        snprintf(out, size, "connection lost");
         return false;
+    }
     snprintf(out, size, "%.*s", (int)(len < size - 1 ? len : size - 1), line);
     return line[0] == '+';
 }
@@ -49,20 +51,30 @@ pop3_quit(struct client *c, struct result *r)
     client_close(c);
 }
 
+/* STAT: so many messages, of so many octets (0: not compared). */
+static void
+check_stat(struct client *c, struct result *r, unsigned messages, uint64_t octets)
+{
+    unsigned count = 0;
+    unsigned long long size = 0;
+    char text[200];
+
+    client_put(c, "STAT\r\n");
+    if (!pop3_ok(c, text, sizeof text) || sscanf(text, "+OK %u %llu", &count, &size) != 2 ||
+        count != messages || (octets > 0 && size != octets))
+        fault(r, "STAT: %.100s", text);
+}
+
 static void
 run_login(const struct target *t, struct result *r)
 {
+    uint64_t octets = mail_total(t->messages);
     struct client c;
-    char text[200];
     unsigned i;
 
     timer_start(t, r);
-    for (i = 0; i < 200; i++) {
-        if (!pop3_start(&c, t, r))
-            return;
-        client_put(&c, "STAT\r\n");
-        if (!pop3_ok(&c, text, sizeof text) || (unsigned)atol(text + 4) < t->messages)
-            fault(r, "STAT: %.100s", text);
+    for (i = 0; i < 200 && pop3_start(&c, t, r); i++) {
+        check_stat(&c, r, t->messages, octets);
         pop3_quit(&c, r);
     }
     timer_stop(t, r);
@@ -80,19 +92,54 @@ read_lines(struct client *c, uint64_t *lines, char **keep, size_t *cap)
         if (len == 1 && line[0] == '.')
             return octets;
         skip = len > 0 && line[0] == '.';
-        if (keep != NULL) {
-            if (octets + len + 2 > *cap) {
-                *cap = (octets + len) * 2 + 4096;
-                *keep = realloc(*keep, *cap);
-                if (*keep == NULL)
-                    abort();
-            }
-            memcpy(*keep + octets, line + skip, len - skip);
-            memcpy(*keep + octets + len - skip, "\r\n", 2);
+        if (octets + len + 2 > *cap) {
+            *cap = (octets + len) * 2 + 4096;
+            *keep = realloc(*keep, *cap);
+            if (*keep == NULL)
+                abort();
         }
+        memcpy(*keep + octets, line + skip, len - skip);
+        memcpy(*keep + octets + len - skip, "\r\n", 2);
         octets += len - skip + 2;
     }
     return 0;
+}
+
+static int
+compare_sums(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Each message has its line, and an identifier of its own. */
+static void
+check_uidl(const struct target *t, struct result *r, const char *text, size_t len)
+{
+    uint64_t *sums = calloc(t->messages + 1, sizeof *sums);
+    const char *p = text, *end;
+    char want[16];
+    unsigned n;
+    size_t skip;
+
+    if (sums == NULL)
+        abort();
+    for (n = 0; n < t->messages; n++, p = end + 1) {
+        end = p != NULL ? memchr(p, '\n', len - (size_t)(p - text)) : NULL;
+        skip = (size_t)snprintf(want, sizeof want, "%u ", n + 1);
+        if (end == NULL || (size_t)(end - p) < skip + 2 || memcmp(p, want, skip) != 0) {
+            fault(r, "UIDL: no line of message %u", n + 1);
+            break;
+        }
+        sums[n] = mail_sum(p + skip, (size_t)(end - p) - skip);
+    }
+    qsort(sums, n, sizeof *sums, compare_sums);
+    while (n > 1 && sums[n - 1] != sums[n - 2])
+        n--;
+    if (n > 1)
+        fault(r, "UIDL: two messages have one identifier");
+    free(sums);
 }
 
 /* Login, UIDL of everything, QUIT. */
@@ -100,7 +147,8 @@ static void
 run_uidl(const struct target *t, struct result *r)
 {
     struct client c;
-    char text[200];
+    char text[200], *keep = NULL;
+    size_t cap = 0, octets = 0;
     uint64_t lines = 0;
 
     timer_start(t, r);
@@ -108,12 +156,15 @@ run_uidl(const struct target *t, struct result *r)
         client_put(&c, "UIDL\r\n");
         if (!pop3_ok(&c, text, sizeof text))
             fault(r, "UIDL: %.100s", text);
-        read_lines(&c, &lines, NULL, NULL);
+        octets = read_lines(&c, &lines, &keep, &cap);
         pop3_quit(&c, r);
     }
     timer_stop(t, r);
     if (lines != t->messages)
         fault(r, "UIDL: %lu lines", (unsigned long)lines);
+    else
+        check_uidl(t, r, keep, octets);
+    free(keep);
     r->ops = t->messages;
 }
 
@@ -169,9 +220,7 @@ run_dele(const struct target *t, struct result *r)
     pop3_quit(&c, r);
     timer_stop(t, r);
     if (pop3_start(&c, t, r)) {
-        client_put(&c, "STAT\r\n");
-        if (!pop3_ok(&c, text, sizeof text) || (unsigned)atol(text + 4) != t->messages - count)
-            fault(r, "after DELE: %.100s", text);
+        check_stat(&c, r, t->messages - count, mail_total(t->messages - count));
         pop3_quit(&c, r);
     }
     r->ops = count;

@@ -128,7 +128,9 @@ take_line(struct rush *u, unsigned n, const char *line)
     case SELECT:
         if (sscanf(line, "* %u EXIST", &count) == 1 && strstr(line, "EXISTS") != NULL)
             i->exists = count;
-        if (tagged)
+        if (tagged && i->exists < u->t->messages)
+            give_up(u, n, LOST, "messages are missing");
+        else if (tagged)
             say(u, n, "IDLE");
         break;
     case IDLE:
@@ -276,7 +278,7 @@ static void
 tell(struct rush *u)
 {
     unsigned n, refused = 0, lost = 0, again = 0, done = 0;
-    double *seconds = calloc(u->t->connections + 1, sizeof *seconds);
+    double middle, *seconds = calloc(u->t->connections + 1, sizeof *seconds);
 
     if (seconds == NULL)
         abort();
@@ -288,8 +290,8 @@ tell(struct rush *u)
             seconds[done++] = u->callers[n].served;
         }
     }
-    qsort(seconds, done, sizeof *seconds, compare_doubles);
-    printf("rush %u %u %u %u %.3f %.3f\n", done, refused, lost, again, seconds[done / 2],
+    middle = median(seconds, done);
+    printf("rush %u %u %u %u %.3f %.3f\n", done, refused, lost, again, middle,
            done > 0 ? seconds[done - 1] : 0);
     free(seconds);
 }
