@@ -63,10 +63,11 @@ def wait_settled(server, limit=180):
     return changed - started, count
 
 
-def hold(bench, server, connections, workload, rest, deliver, settle):
+def hold(bench, server, connections, workload, messages, rest, deliver, settle):
     """What so many connections in IDLE cost: KB (PSS of the whole tree by connections), wall and CPU of connecting and
     logging in, milliseconds of deliveries, seconds until the processes that served them are gone."""
-    command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u", "--mail", server.mail]
+    command = [bench, "--password", PASSWORD, "--connections", str(connections), "--users", "u", "--mail", server.mail,
+               "--messages", str(messages)]
     for name, port in server.ports.items():
         command += ["--" + name, str(port)]
     if server.cpu_file:
@@ -130,8 +131,8 @@ def hold_table(bench, servers, counts, workloads, columns, options):
                     server.stop()
                     server.start()
                 with inotify_for(server, connections):
-                    entry = hold(bench, server, connections, workload, 1 if options.smoke else server.rest,
-                                 last and server.announces, last and options.settle)
+                    entry = hold(bench, server, connections, workload, min(1000, options.messages),
+                                 1 if options.smoke else server.rest, last and server.announces, last and options.settle)
                 line["servers"][server.name] = entry
                 line["kb"][server.name] = entry.get("kb")
                 if server.name != "mansio":
@@ -151,6 +152,8 @@ def draw(directory, name, size, commands):
           (*size, directory, name, commands))
     if shutil.which("gnuplot"):
         subprocess.run(["gnuplot", script], check=False)
+    else:
+        print("gnuplot isn't installed: no picture, but its script and data are in %s" % directory)
 
 
 KIND = {"idle": "plain", "idle-tls": "TLS"}
