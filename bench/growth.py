@@ -17,7 +17,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -27,7 +26,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, write  # noqa: E402
+from compare import MAIL_USER, PASSWORD, Dovecot, Mansio, clean_up, end_by_signals, write  # noqa: E402
 from idle import draw  # noqa: E402
 
 PRIVATE_LIMIT_KB = 64 * 1024
@@ -87,11 +86,14 @@ class Client:
         if service == "imap":
             self.ask("LOGIN bench " + PASSWORD)
 
-    def ask(self, command, keep=True):
-        """The answer; or, of a long one (keep = False), how many octets and lines."""
+    def ask(self, command, expect=b"", keep=True):
+        """The answer, which must hold `expect`; or, of a long one (keep = False), how many octets and lines."""
         self.tag += 1
         self.s.sendall(b"%d %s\r\n" % (self.tag, command.encode()))
-        return self.read(b"\r\n%d " % self.tag, command, keep)
+        got = self.read(b"\r\n%d " % self.tag, command, keep)
+        if expect and expect not in got:
+            raise AssertionError("%s: %r isn't in %r" % (command, expect, got[:1000]))
+        return got
 
     def read(self, end, command, keep):
         data, octets, lines = b"\r\n", 0, 0
@@ -170,7 +172,8 @@ def measure(server, size, times, watch=None):
     if sampler:
         sampler.doing = "first SELECT"
         sampler.start()
-    meter.run("first SELECT", 1, lambda n: first.ask("SELECT INBOX"))
+    exists = b"\r\n* %d EXISTS" % size
+    meter.run("first SELECT", 1, lambda n: first.ask("SELECT INBOX", exists))
     if sampler:
         sampler.stop.set()
         watch.append(sampler.row(meter.table["first SELECT"]["wall"] / 1e6, 0, 0))
@@ -180,36 +183,47 @@ def measure(server, size, times, watch=None):
     c, other = Client(server), Client(server)
     middle = [1 + (n * 7919) % size for n in range(times)]
     data = message(0).replace(b"\n", b"\r\n")
-    meter.run("login, SELECT, LOGOUT", max(3, times // 10), lambda n: session(server))
-    meter.run("warm SELECT", times, lambda n: c.ask("SELECT INBOX"))
-    meter.run("STATUS", times, lambda n: other.ask("STATUS INBOX (MESSAGES UIDNEXT UNSEEN)"))
+    meter.run("login, SELECT, LOGOUT", max(3, times // 10), lambda n: session(server, exists))
+    meter.run("warm SELECT", times, lambda n: c.ask("SELECT INBOX", exists))
+    meter.run("STATUS", times, lambda n: other.ask("STATUS INBOX (MESSAGES UIDNEXT UNSEEN)", b"MESSAGES %d" % size))
     c.ask("FETCH 1 UID")  # the numbers are loaded once
     meter.run("NOOP", times, lambda n: c.ask("NOOP"))
-    meter.run("FETCH one FLAGS", times, lambda n: c.ask("UID FETCH %d FLAGS" % middle[n]))
-    meter.run("FETCH one by number", times, lambda n: c.ask("FETCH %d (UID FLAGS)" % middle[n]))
-    meter.run("FETCH one body", times, lambda n: c.ask("UID FETCH %d BODY.PEEK[]" % middle[n]))
-    meter.run("STORE one", times, lambda n: c.ask("UID STORE %d %sFLAGS (\\Flagged)" % (middle[n], "+-"[n % 2])))
+    meter.run("FETCH one FLAGS", times, lambda n: c.ask("UID FETCH %d FLAGS" % middle[n], b"* %d FETCH" % middle[n]))
+    meter.run("FETCH one by number", times, lambda n: c.ask("FETCH %d (UID FLAGS)" % middle[n], b"UID %d" % middle[n]))
+    meter.run("FETCH one body", times, lambda n: c.ask("UID FETCH %d BODY.PEEK[]" % middle[n],
+                                                           message(middle[n]).replace(b"\n", b"\r\n")))
+    meter.run("STORE one", times, lambda n: c.ask("UID STORE %d %sFLAGS (\\Flagged)" % (middle[n // 2], "+-"[n % 2]),
+                                                      b"* %d FETCH" % middle[n // 2]))
     appended = meter.run("APPEND", times, lambda n: other.append("INBOX", data))
-    meter.run("NOOP after APPEND", times, lambda n: (other.append("INBOX", data), c.ask("NOOP")))
+    meter.run("NOOP after APPEND", times, lambda n: (other.append("INBOX", data), c.ask("NOOP", b" EXISTS\r\n")))
     meter.run("COPY one", times, lambda n: c.ask("UID COPY %d other" % middle[n]))
     meter.run("EXPUNGE one", appended, lambda n: (c.ask("UID STORE %d +FLAGS.SILENT (\\Deleted)" % (size + 1 + n)),
-                                              c.ask("UID EXPUNGE %d" % (size + 1 + n))))
+                                              c.ask("UID EXPUNGE %d" % (size + 1 + n),
+                                                    b"* %d EXPUNGE" % (size + 1))))
     meter.run("SEARCH UNSEEN", 5, lambda n: c.ask("UID SEARCH UNSEEN", keep=False))
-    meter.run("FETCH 1:* FLAGS", 3, lambda n: c.ask("FETCH 1:* (UID FLAGS)", keep=False))
-    meter.run("first POP3 STAT", 1, lambda n: pop3(server))
-    meter.run("POP3 login, STAT", max(3, times // 10), lambda n: pop3(server))
+    meter.run("FETCH 1:* FLAGS", 3, lambda n: every_line(c, "FETCH 1:* (UID FLAGS)", size))
+    meter.run("first POP3 STAT", 1, lambda n: pop3(server, size))
+    meter.run("POP3 login, STAT", max(3, times // 10), lambda n: pop3(server, size))
     for client in (first, c, other):
         client.close()
     return meter.table
 
 
-def session(server):
+def every_line(c, command, size):
+    """An answer with a line at least for each message."""
+    lines = c.ask(command, keep=False)[1]
+    if lines <= size:
+        raise AssertionError("%s: %d lines for %d messages" % (command, lines, size))
+
+
+def session(server, exists):
     c = Client(server)
-    c.ask("SELECT INBOX")
+    c.ask("SELECT INBOX", exists)
     c.close()
 
 
-def pop3(server):
+def pop3(server, size):
+    """At least so many messages."""
     s = socket.create_connection(("127.0.0.1", server.ports["pop3"]), timeout=600)
     f = s.makefile("rb")
     for line in (None, b"USER bench", b"PASS " + PASSWORD.encode(), b"STAT", b"QUIT"):
@@ -218,6 +232,8 @@ def pop3(server):
         answer = f.readline()
         if not answer.startswith(b"+OK"):
             raise AssertionError("%r: %r" % (line, answer))
+        if line == b"STAT" and int(answer.split()[1]) < size:
+            raise AssertionError("STAT: %r" % answer)
     s.close()
 
 
@@ -353,12 +369,14 @@ def main():
     sizes = [int(n) for n in options.sizes.split(",")]
     work = tempfile.mkdtemp(prefix="mansio-growth-")
     os.chmod(work, 0o755)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # and end the servers
+    end_by_signals()
     results, table, servers = {}, [], []
     try:
         servers.append(Mansio(work, os.path.abspath(options.build)))
         if "dovecot" in options.servers and Dovecot.installed():
             servers.append(Dovecot(work, os.path.abspath(options.build)))
+        elif "dovecot" in options.servers:
+            print("dovecot isn't installed (or needs root): left out")
         for server in servers:
             server.start()
         for size in sizes:
@@ -375,9 +393,7 @@ def main():
         if options.plot:
             plot(options.plot, results, sizes)
     finally:
-        for server in servers:
-            server.close()
-        shutil.rmtree(work, ignore_errors=True)
+        clean_up(servers, work)
     if not options.smoke:
         return 0
     faults = smoke_faults(results, table, sizes)
