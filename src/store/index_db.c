@@ -56,6 +56,7 @@ struct kv {
     DB_TXN *txn;
     char *bulk; /* reading buffer, lent to one scan at a time */
     bool create;
+    bool bulk_changes;     /* in the transaction */
     size_t written_before; /* the transaction; as `written` */
     size_t written;        /* octets since kv_checkpoint() last looked at the log */
     bool failed, suspect;
@@ -374,6 +375,7 @@ kv_begin(struct kv *kv, bool bulk)
     ret = kv->env->txn_begin(kv->env, NULL, &kv->txn, bulk ? DB_TXN_BULK : 0);
     kv->res.in_transaction = ret == 0 && !kv->res.guard.off;
     kv->written_before = kv->written;
+    kv->bulk_changes = bulk;
     if (ret == 0)
         return 0;
     kv->txn = NULL;
@@ -383,7 +385,8 @@ kv_begin(struct kv *kv, bool bulk)
 /*
  * After a large transaction most pages of the cache are dirty. Each reading that follows would
  * push some of them out, and pay for a sync of the guard's file; so they all go there at once.
- * A failure is of the next transaction: this one is in the log.
+ * (Berkeley DB itself writes those of bulk changes.) A failure is of the next transaction: this
+ * one is in the log.
  */
 static void
 write_dirty_pages(struct kv *kv)
@@ -411,7 +414,7 @@ kv_commit(struct kv *kv, bool sync)
     ret = txn->commit(txn, sync ? DB_TXN_SYNC : DB_TXN_WRITE_NOSYNC);
     if (ret != 0)
         return fail(kv, ret, "commit");
-    if (kv->written - kv->written_before >= CACHE_SIZE / 2)
+    if (!kv->bulk_changes && kv->written - kv->written_before >= CACHE_SIZE / 2)
         write_dirty_pages(kv);
     return 0;
 }
