@@ -778,13 +778,14 @@ START_TEST(many_messages_are_taken_in_pieces)
     char name[64];
     int i;
 
-    for (i = 0; i < 17000; i++) {
+    a->scan_piece = 1500;
+    for (i = 0; i < 4000; i++) {
         snprintf(name, sizeof name, "%d.x:2,%s", 1000 + i, i % 2 ? "S" : "");
         put(name);
     }
     open_inbox(0);
-    ck_assert_uint_eq(view_info(v)->exists, 17000);
-    ck_assert_uint_eq(view_info(v)->uidnext, 17001);
+    ck_assert_uint_eq(view_info(v)->exists, 4000);
+    ck_assert_uint_eq(view_info(v)->uidnext, 4001);
     ck_assert_uint_eq(view_info(v)->first_unseen, 1);
     ck_assert_int_eq(store_flags(v, "1:*", STORE_ADD, MSG_DELETED), 0);
     ck_assert_int_eq(view_expunge(v, NULL, false, NULL), 0);
@@ -792,6 +793,44 @@ START_TEST(many_messages_are_taken_in_pieces)
     ck_assert_uint_eq(view_info(v)->exists, 0);
     ck_assert_int_eq(files_in(store_dir, "cur"), 0);
     ck_assert_int_eq(mailbox_check(a, NULL, NULL, NULL), 0);
+}
+END_TEST
+
+static void
+count_asked(const char *step)
+{
+    syncs += strcmp(step, "index:synced") == 0;
+}
+
+/* Rule 7: others take the UIDs of a scan that failed for good ones. */
+START_TEST(pieces_of_a_scan_that_fails_are_synced)
+{
+    struct index_mailbox row;
+    char name[64];
+    int i;
+
+    open_inbox(0);
+    view_close(&v);
+    ck_assert_int_eq(account_lock(a), 0);
+    ck_assert_int_eq(index_mailbox_get(a->ix, "INBOX", &row), 0);
+    row.uidnext = UINT32_MAX - 15;
+    ck_assert_int_eq(index_begin(a->ix), 0);
+    ck_assert_int_eq(index_mailbox_put(a->ix, "INBOX", &row), 0);
+    ck_assert_int_eq(index_commit(a->ix, true), 0);
+    account_unlock(a);
+    for (i = 0; i < 30; i++) {
+        snprintf(name, sizeof name, "%d.x:2,", 1000 + i);
+        put(name);
+    }
+    a->scan_piece = 10;
+    syncs = 0;
+    sys_hooks.step = count_asked;
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), ERR_LIMIT);
+    ck_assert_int_eq(syncs, 1);
+    ck_assert_int_eq(account_lock(a), 0);
+    ck_assert_int_eq(index_mailbox_get(a->ix, "INBOX", &row), 0);
+    ck_assert_uint_eq(row.uidnext, UINT32_MAX - 5);
+    account_unlock(a);
 }
 END_TEST
 
@@ -1116,6 +1155,7 @@ main(void)
     tcase_add_test(t, many_files_get_their_dates_when_asked);
     tcase_add_test(t, keywords_of_letters);
     tcase_add_test(t, many_messages_are_taken_in_pieces);
+    tcase_add_test(t, pieces_of_a_scan_that_fails_are_synced);
     tcase_add_test(t, hostile_neighbour);
     tcase_add_test(t, several_processes_agree);
     if (getenv("MANSIO_TEST_LARGE") != NULL)

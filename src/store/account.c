@@ -225,6 +225,7 @@ account_open(const struct account_params *p, struct account **out)
     a->conf = p->conf;
     a->user = mem_strdup(p->user);
     a->root = -1;
+    a->scan_piece = SCAN_PIECE;
     a->quota.text = mem_strdup(p->quota != NULL ? p->quota : "");
     a->names.separator = p->conf->hierarchy_separator;
     a->names.prefix = p->conf->namespace_prefix;

@@ -10,6 +10,8 @@
 #include "store/account.h"
 #include "store/index.h"
 
+#define SCAN_PIECE 32768 /* 3 MB of log */
+
 /* store/quota.c */
 struct quota_state {
     char *text; /* the user's own limit as written, "" = by the configuration */
@@ -29,9 +31,10 @@ struct account {
     struct mboxname_rules names;
     bool locked;
     struct quota_state quota;
-    bool dev_known;  /* the next two are filled */
-    dev_t stamp_dev; /* the root's file system */
-    bool stamp_here; /* account_stamps_here() of it */
+    bool dev_known;      /* the next two are filled */
+    dev_t stamp_dev;     /* the root's file system */
+    bool stamp_here;     /* account_stamps_here() of it */
+    unsigned scan_piece; /* changes of one transaction of a scan; tests have it lower */
 };
 
 /* The account's lock. Never held across a wait for the client. Unlocking what isn't locked is

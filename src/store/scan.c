@@ -43,7 +43,7 @@
  *    of its directories in step.
  * 7. One synced commit before any client sees a new UID; very large scans commit in pieces,
  *    with the mtimes 0 until the last one, which alone is synced: one that is cut short is done
- *    again.
+ *    again, and one that fails syncs what it has.
  *
  * Files win over the index in everything that file names can say. scan_apply.c does the
  * writing.
@@ -452,6 +452,8 @@ scan_sync(struct mailbox *m, unsigned flags)
     }
     if (err < 0)
         index_abort(m->a->ix);
+    if (err < 0 && s.need_sync)
+        (void)index_sync(m->a->ix); /* rule 7: pieces may be committed, for all to see */
     scan_free(&s);
     return err == ERR_NOENT ? ERR_GONE : err;
 }

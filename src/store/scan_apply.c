@@ -15,9 +15,9 @@
 #include "store/keywords.h"
 #include "store/scan_private.h"
 
-#define PIECE            16384 /* changes of one transaction */
-#define MANY             256   /* new messages that aren't each looked at */
-#define BULK             1024  /* new messages that are worth flushing the index for */
+#define AHEAD            8    /* new messages whose names are fetched from memory early */
+#define MANY             256  /* new messages that aren't each looked at */
+#define BULK             1024 /* new messages that are worth flushing the index for */
 #define MICROS_BITS      20
 #define MICROS_MAX       ((UINT64_C(1) << MICROS_BITS) - 1)
 #define TWIN_COMPARISONS (UINT64_C(1) << 24)
@@ -68,7 +68,9 @@ int
 scan_changed(struct scan *s)
 {
     s->changed = true;
-    return ++s->pending < PIECE ? 0 : commit(s, false); /* synced together with the last one */
+    return ++s->pending < s->m->a->scan_piece
+               ? 0
+               : commit(s, false); /* synced together with the last one */
 }
 
 static const char *
@@ -448,12 +450,14 @@ static int
 apply_fresh(struct scan *s, const struct scan_fresh *f, struct index_message *m)
 {
     const struct scan_entry *e = &s->table.items[f->entry];
+    const char *name;
     struct mdname parsed;
     int err;
 
     m->uid = 0;
     m->uidl[0] = '\0';
-    snprintf(m->name, sizeof m->name, "%s", name_of(s, e));
+    name = name_of(s, e);
+    memcpy(m->name, name, strlen(name) + 1);
     if (mdname_parse(m->name, &parsed) < 0 || !find_sizes(s, e, &parsed, m))
         return 0;
     m->in_new = e->in_new;
@@ -494,7 +498,11 @@ scan_apply(struct scan *s)
         err = apply_known(s, &s->known[i]);
     for (i = 0; err == 0 && i < s->gone_count; i++)
         err = apply_gone(s, s->gone[i]);
-    for (i = 0; err == 0 && i < s->fresh_count; i++)
+    for (i = 0; err == 0 && i < s->fresh_count; i++) {
+        if (i + 2 * AHEAD < s->fresh_count)
+            scan_table_soon(&s->table, s->fresh[i + 2 * AHEAD].entry,
+                            s->fresh[i + AHEAD].entry);
         err = apply_fresh(s, &s->fresh[i], &m);
+    }
     return err == 0 && s->table.failed ? ERR_IO : err;
 }

@@ -140,6 +140,14 @@ scan_table_name(struct scan_table *t, uint32_t i)
     return t->one;
 }
 
+void
+scan_table_soon(const struct scan_table *t, uint32_t i, uint32_t sooner)
+{
+    __builtin_prefetch(&t->items[i]);
+    if (t->items[sooner].name >= t->in_file)
+        __builtin_prefetch(t->names + (t->items[sooner].name - t->in_file));
+}
+
 bool
 scan_table_is(const struct scan_table *t, uint32_t i, const char *name)
 {

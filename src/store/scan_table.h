@@ -52,6 +52,10 @@ void scan_table_add(struct scan_table *t, const char *name, bool in_new);
 uint32_t scan_table_find(const struct scan_table *t, const char *base, size_t base_len);
 /* Valid until the next call. "" if it couldn't be read back: then t->failed is set. */
 const char *scan_table_name(struct scan_table *t, uint32_t i);
+/* Entry `i` will be asked for soon, and before it the name of entry `sooner`. Entries in the
+ * order of their delivery are all over the memory: waiting for it was 8 % of a first SELECT of
+ * 20,000 messages. */
+void scan_table_soon(const struct scan_table *t, uint32_t i, uint32_t sooner);
 /* Has entry i, which was found by the base of this name, just this name? */
 bool scan_table_is(const struct scan_table *t, uint32_t i, const char *name);
 /* Nothing more will be looked up: gives back the memory for that. */
