@@ -132,6 +132,18 @@ consistent(const char *name)
 
 /* ---- records ---- */
 
+static int
+cache_put(uint32_t mailbox, uint32_t uid, enum index_cache_tag tag, const void *p, size_t len)
+{
+    struct buf entries = BUF_INIT(1 << 20);
+    int err;
+
+    index_cache_add(&entries, tag, p, len);
+    err = index_cache_put(ix, mailbox, uid, entries.data, entries.len);
+    buf_free(&entries);
+    return err;
+}
+
 START_TEST(message_record_keeps_every_field)
 {
     struct index_message a, b;
@@ -687,7 +699,7 @@ END_TEST
 
 START_TEST(cache_entries_by_tag)
 {
-    struct buf out = BUF_INIT(1u << 20);
+    struct buf out = BUF_INIT(1u << 20), two = BUF_INIT(100);
     struct index_mailbox row;
     struct index_message m;
     static char big[50000];
@@ -698,11 +710,14 @@ START_TEST(cache_entries_by_tag)
     ck_assert_int_eq(index_cache_get(ix, row.id, 1, &out), ERR_NOENT);
     memset(big, 'b', sizeof big);
     ck_assert_int_eq(index_begin(ix), 0);
-    ck_assert_int_eq(index_cache_put(ix, row.id, 1, CACHE_ENVELOPE, "(env)", 5), 0);
-    ck_assert_int_eq(index_cache_put(ix, row.id, 1, CACHE_BODY, big, sizeof big), 0);
-    ck_assert_int_eq(index_cache_put(ix, row.id, 1, CACHE_PARTS, "", 0), 0);
-    ck_assert_int_eq(index_cache_put(ix, row.id, 1, CACHE_ENVELOPE, "(new env)", 9), 0);
-    ck_assert_int_eq(index_cache_put(ix, row.id, 77, CACHE_ENVELOPE, "x", 1), 0);
+    ck_assert_int_eq(cache_put(row.id, 1, CACHE_ENVELOPE, "(env)", 5), 0);
+    ck_assert_int_eq(cache_put(row.id, 1, CACHE_BODY, big, sizeof big), 0);
+    ck_assert_int_eq(cache_put(row.id, 1, CACHE_PARTS, "", 0), 0);
+    ck_assert_int_eq(cache_put(row.id, 1, CACHE_ENVELOPE, "(new env)", 9), 0);
+    ck_assert_int_eq(cache_put(row.id, 77, CACHE_ENVELOPE, "x", 1), 0);
+    index_cache_add(&two, CACHE_PARTS, "parts", 5);
+    index_cache_add(&two, CACHE_BODYSTRUCTURE, "(s)", 3);
+    ck_assert_int_eq(index_cache_put(ix, row.id, 1, two.data, two.len), 0);
     ck_assert_int_eq(index_commit(ix, false), 0);
     ck_assert_int_eq(index_cache_get(ix, row.id, 1, &out), 0);
     p = index_cache_find(&out, CACHE_ENVELOPE, &len);
@@ -712,7 +727,10 @@ START_TEST(cache_entries_by_tag)
     ck_assert_uint_eq(len, sizeof big);
     ck_assert_int_eq(memcmp(p, big, sizeof big), 0);
     ck_assert_ptr_nonnull(index_cache_find(&out, CACHE_PARTS, &len));
-    ck_assert_uint_eq(len, 0);
+    ck_assert_uint_eq(len, 5);
+    ck_assert_ptr_nonnull(index_cache_find(&out, CACHE_BODYSTRUCTURE, &len));
+    ck_assert_uint_eq(len, 3);
+    ck_assert_uint_eq(out.len, 4 * 5 + 9 + sizeof big + 5 + 3); /* each once */
     ck_assert_ptr_null(index_cache_find(&out, CACHE_HEADERS, &len));
     ck_assert_int_eq(index_cache_get(ix, row.id, 2, &out), ERR_NOENT);
     ck_assert_int_eq(index_cache_get(ix, row.id, 77, &out), ERR_NOENT); /* no such message */
@@ -723,6 +741,7 @@ START_TEST(cache_entries_by_tag)
     ck_assert_int_eq(index_commit(ix, false), 0);
     ck_assert_int_eq(index_cache_get(ix, row.id, 1, &out), ERR_NOENT);
     buf_free(&out);
+    buf_free(&two);
 }
 END_TEST
 
@@ -749,7 +768,7 @@ START_TEST(only_changes_are_notified)
     read_notify(before, sizeof before);
     ck_assert_str_ne(before, "");
     ck_assert_int_eq(index_begin(ix), 0);
-    ck_assert_int_eq(index_cache_put(ix, row.id, 1, CACHE_BODY, "x", 1), 0);
+    ck_assert_int_eq(cache_put(row.id, 1, CACHE_BODY, "x", 1), 0);
     ck_assert_int_eq(index_message_get(ix, row.id, 1, &old), 0);
     m = old;
     ck_assert_int_eq(index_message_update(ix, &row, &old, &m, true), 0);
@@ -944,7 +963,7 @@ use_all(const char *name)
         m.flags ^= MSG_DRAFT;
         err = index_message_update(ix, &row, &old, &m, false);
         if (err == 0)
-            err = index_cache_put(ix, row.id, m.uid, CACHE_BODY, "x", 1);
+            err = cache_put(row.id, m.uid, CACHE_BODY, "x", 1);
         if (err == 0)
             err = index_mailbox_put(ix, name, &row);
         if (err == 0)
@@ -1124,7 +1143,7 @@ change_one(struct model *o, unsigned *seed)
         if (m.uid > MODEL_UIDS)
             return;
         ck_assert_int_eq(index_message_add(ix, &o->row, &m), 0);
-        ck_assert_int_eq(index_cache_put(ix, o->row.id, m.uid, CACHE_BODY, "c", 1), 0);
+        ck_assert_int_eq(cache_put(o->row.id, m.uid, CACHE_BODY, "c", 1), 0);
         o->m[m.uid] = m;
         o->there[m.uid] = true;
     } else if (o->there[uid] && draw(seed, 3) == 0) {

@@ -586,9 +586,21 @@ work_on_one(struct work *w, unsigned mailbox)
 }
 
 static int
-work_inside(struct work *w, unsigned mailbox)
+put_cached(struct work *w, uint32_t uid)
 {
     static char bytes[3000];
+    struct buf entries = BUF_INIT(2 * sizeof bytes);
+    int err;
+
+    index_cache_add(&entries, CACHE_ENVELOPE, bytes, draw(&w->seed, sizeof bytes));
+    err = index_cache_put(w->ix, w->row.id, uid, entries.data, entries.len);
+    buf_free(&entries);
+    return err;
+}
+
+static int
+work_inside(struct work *w, unsigned mailbox)
+{
     unsigned n = draw(&w->seed, 4);
     struct index_message m;
     int err = index_begin(w->ix);
@@ -606,8 +618,7 @@ work_inside(struct work *w, unsigned mailbox)
     if (err == 0)
         err = work_on_one(w, mailbox);
     if (err == 0 && n > 0 && m.uid != w->expunged)
-        err = index_cache_put(w->ix, w->row.id, m.uid, CACHE_ENVELOPE, bytes,
-                              draw(&w->seed, sizeof bytes));
+        err = put_cached(w, m.uid);
     if (err == 0)
         err = index_mailbox_put(w->ix, names[mailbox], &w->row);
     return err == 0 ? index_commit(w->ix, draw(&w->seed, 8) == 0) : err;

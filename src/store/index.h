@@ -202,10 +202,12 @@ int index_cache_each(struct index *ix, uint32_t mailbox, uint32_t first, uint32_
                      index_cache_fn *fn, void *ctx);
 /* Finds a tag in what index_cache_get gave. NULL if absent. */
 const char *index_cache_find(const struct buf *entries, enum index_cache_tag tag, size_t *len);
-/* Adds or replaces. In a transaction (no sync needed). Of a message that is gone meanwhile
-   nothing is kept. */
-int index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cache_tag tag,
-                    const void *p, size_t len);
+/* Appends such an entry, for the next. */
+void index_cache_add(struct buf *entries, enum index_cache_tag tag, const void *p, size_t len);
+/* Adds entries to those of a message, or replaces them. In a transaction (no sync needed). Of a
+   message that is gone meanwhile nothing is kept. */
+int index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, const char *entries,
+                    size_t len);
 /* Drops all entries of one message. In a transaction. */
 int index_cache_drop(struct index *ix, uint32_t mailbox, uint32_t uid);
 

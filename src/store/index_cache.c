@@ -149,26 +149,38 @@ index_cache_find(const struct buf *entries, enum index_cache_tag tag, size_t *le
     return NULL;
 }
 
-static void
-add_entry(struct buf *out, char tag, const void *p, size_t len)
+void
+index_cache_add(struct buf *entries, enum index_cache_tag tag, const void *p, size_t len)
 {
     unsigned char head[ENTRY_HEAD] = {(unsigned char)tag, (unsigned char)(len >> 24),
                                       (unsigned char)(len >> 16), (unsigned char)(len >> 8),
                                       (unsigned char)len};
 
-    buf_add(out, head, sizeof head);
-    buf_add(out, p, len);
+    buf_add(entries, head, sizeof head);
+    buf_add(entries, p, len);
+}
+
+static bool
+has_tag(const char *entries, size_t len, char tag)
+{
+    size_t at = 0, entry_len;
+    char found;
+
+    while (next_entry(entries, len, &at, &found, &entry_len))
+        if (found == tag)
+            return true;
+    return false;
 }
 
 int
-index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cache_tag tag,
-                const void *p, size_t len)
+index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, const char *entries,
+                size_t len)
 {
     struct buf out = BUF_INIT(CACHE_MAX);
     unsigned char key[KEY_MESSAGE_SIZE];
     struct kv_slice value;
-    size_t at = 0, entry_len;
-    char found;
+    size_t at = 0, before, entry_len;
+    char tag;
     int err = ready(ix);
 
     if (err != 0)
@@ -181,10 +193,11 @@ index_cache_put(struct index *ix, uint32_t mailbox, uint32_t uid, enum index_cac
     err = get_entries(ix, mailbox, uid, &value);
     if (err != 0 && err != ERR_NOENT)
         return err;
-    while (err == 0 && next_entry(value.p, value.len, &at, &found, &entry_len))
-        if (found != (char)tag)
-            add_entry(&out, found, (const char *)value.p + at - entry_len, entry_len);
-    add_entry(&out, (char)tag, p, len);
+    for (before = at; err == 0 && next_entry(value.p, value.len, &at, &tag, &entry_len);
+         before = at)
+        if (!has_tag(entries, len, tag))
+            buf_add(&out, (const char *)value.p + before, at - before);
+    buf_add(&out, entries, len);
     if (buf_ok(&out))
         err = kv_put(ix->kv, KV_CACHE, slice(key, sizeof key), slice(out.data, out.len));
     else

@@ -142,7 +142,7 @@ open_once(struct account *a, const char *name, unsigned flags, struct view **out
     v->a = a;
     v->flags = flags;
     v->watch = v->watched[0] = v->watched[1] = v->watched[2] = -1;
-    buf_init(&v->cache, 1 << 20);
+    buf_init(&v->cache, VIEW_CACHE_MAX);
     err = account_lock(a);
     if (err == 0) {
         err = open_locked(v, name);

@@ -121,7 +121,7 @@ int view_message_open(struct view *v, const struct index_message *m, struct mess
  * file. */
 void view_distrust_size(struct view *v, uint32_t uid);
 
-/* Entries for the cache: collected in memory (up to some 256 KB), written in one transaction by
+/* Entries for the cache: collected in memory (up to 1 MB), written in one transaction by
  * view_cache_flush(), or when full. Failure is harmless and silent. */
 void view_cache_put(struct view *v, uint32_t uid, enum index_cache_tag tag, const void *p,
                     size_t len);

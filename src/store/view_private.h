@@ -11,6 +11,8 @@
 
 /* Changes of one transaction; between two the lock is given up. */
 #define VIEW_PIECE 4096
+/* Octets of waiting cache entries. */
+#define VIEW_CACHE_MAX (1u << 20)
 /* Searches for renamed files in one command: each reads a directory. */
 #define VIEW_FINDS_MAX 64
 
@@ -44,7 +46,8 @@ struct view {
 
     struct flag_array flags_known;
 
-    struct buf cache; /* entries that wait for view_cache_flush() */
+    struct buf cache;    /* entries that wait for view_cache_flush() */
+    size_t last_waiting; /* offset of the last message's in it */
 
     int watch;      /* descriptor, -1 = none */
     int watched[3]; /* directories that are open for dnotify; -1 = none */

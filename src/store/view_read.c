@@ -15,9 +15,10 @@
 #include "store/scan.h"
 #include "store/view_private.h"
 
-#define CACHE_MAX     (256 * 1024) /* octets of waiting cache entries */
-#define GAP_MAX       32           /* UIDs not asked for that one walk may pass over */
-#define CACHE_GAP_MAX 2            /* ... of the cache, whose entries are longer */
+#define CACHE_BULK     (256 * 1024) /* octets of entries for which pages are synced, not logged */
+#define ROOM_FOR_HEADS 64           /* of an entry */
+#define GAP_MAX        32           /* UIDs not asked for that one walk may pass over */
+#define CACHE_GAP_MAX  2            /* ... of the cache, whose entries are longer */
 
 struct view_batch *
 view_batch_new(void)
@@ -344,24 +345,34 @@ view_message_open(struct view *v, const struct index_message *m, struct message 
     return err == ERR_NOENT ? open_again(v, m, out) : err;
 }
 
-/* A waiting entry: this head, then the octets. */
+/* Of one message: this head, then its waiting entries. */
 struct waiting {
-    uint32_t uid, tag;
-    uint64_t len;
+    uint32_t uid;
+    uint32_t len; /* octets of the entries */
 };
 
 void
 view_cache_put(struct view *v, uint32_t uid, enum index_cache_tag tag, const void *p,
                size_t len)
 {
-    struct waiting w = {.uid = uid, .tag = (uint32_t)tag, .len = len};
+    struct waiting w = {.uid = uid};
+    size_t before;
 
-    if (len > CACHE_MAX)
+    if (len + ROOM_FOR_HEADS > VIEW_CACHE_MAX)
         return;
-    if (v->cache.len + sizeof w + len > CACHE_MAX)
+    if (v->cache.len + len + ROOM_FOR_HEADS > VIEW_CACHE_MAX)
         view_cache_flush(v);
-    buf_add(&v->cache, &w, sizeof w);
-    buf_add(&v->cache, p, len);
+    if (v->cache.len > 0)
+        memcpy(&w, v->cache.data + v->last_waiting, sizeof w);
+    if (v->cache.len == 0 || w.uid != uid) {
+        w = (struct waiting){.uid = uid};
+        v->last_waiting = v->cache.len;
+        buf_add(&v->cache, &w, sizeof w);
+    }
+    before = v->cache.len;
+    index_cache_add(&v->cache, tag, p, len);
+    w.len += (uint32_t)(v->cache.len - before);
+    memcpy(v->cache.data + v->last_waiting, &w, sizeof w);
 }
 
 void
@@ -374,19 +385,18 @@ view_cache_flush(struct view *v)
     if (v->cache.len == 0)
         return;
     if (view_lock(v) < 0) {
-        buf_reset(&v->cache);
+        buf_free(&v->cache);
         return;
     }
-    err = index_begin(v->a->ix);
+    err = v->cache.len < CACHE_BULK ? index_begin(v->a->ix) : index_begin_bulk(v->a->ix);
     while (err == 0 && at < v->cache.len) {
         memcpy(&w, v->cache.data + at, sizeof w);
         at += sizeof w;
-        err = index_cache_put(v->a->ix, v->m->row.id, w.uid, (enum index_cache_tag)w.tag,
-                              v->cache.data + at, (size_t)w.len);
-        at += (size_t)w.len;
+        err = index_cache_put(v->a->ix, v->m->row.id, w.uid, v->cache.data + at, w.len);
+        at += w.len;
     }
     if (err == 0)
         (void)index_commit(v->a->ix, false);
     view_unlock(v); /* aborts what wasn't committed */
-    buf_reset(&v->cache);
+    buf_free(&v->cache);
 }
