@@ -48,7 +48,7 @@ ROWS = [
     Row("IMAPS login, full handshake x100", "login-tls", 0.7),
     Row("IMAPS login, resumed x100", "login-resumed"),
     Row("SELECT of a new Maildir", "select-new", 0.9, reset=True),
-    Row("SELECT warm x20", "select", 0.5),
+    Row("SELECT warm x200", "select", 0.5),
     Row("ENVELOPE BODYSTRUCTURE, first", "structure", 0.6, reset=True),
     Row("ENVELOPE BODYSTRUCTURE, again", "structure", 0.2),
     Row("7 header fields, first", "headers", reset=True),

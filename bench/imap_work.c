@@ -107,7 +107,7 @@ selected(const struct target *t, const struct answer *a)
 static void
 run_select(const struct target *t, struct result *r)
 {
-    repeat(t, r, "SELECT INBOX", 20, selected, NULL);
+    repeat(t, r, "SELECT INBOX", 200, selected, NULL);
 }
 
 /* The first SELECT of a Maildir that the server never saw: compare.py makes it anew for each
@@ -491,7 +491,7 @@ const struct workload imap_workloads[] = {
     {"login-tls", "the same over TLS, full handshake, x100", run_login_tls},
     {"login-resumed", "the same with a resumed TLS session, x100", run_login_resumed},
     {"select-new", "SELECT of a Maildir never seen", run_select_new},
-    {"select", "SELECT, warm, x20", run_select},
+    {"select", "SELECT, warm, x200", run_select},
     {"flags", "UID FETCH 1:* (FLAGS) x5", run_flags},
     {"structure", "FETCH 1:* (ENVELOPE BODYSTRUCTURE INTERNALDATE RFC822.SIZE)", run_structure},
     {"headers", "FETCH 1:* of 7 header fields", run_headers},
