@@ -351,7 +351,8 @@ class Life:
 
 
 class FirstIndex(Life):
-    """A Maildir of more than a thousand messages gets its index: Berkeley DB doesn't log its new pages then."""
+    """A Maildir of more than a thousand messages gets its index, and more than 256 KB go to the cache: Berkeley DB doesn't
+    log new pages then."""
 
     MESSAGES = 1100
 
@@ -360,7 +361,7 @@ class FirstIndex(Life):
             os.mkdir(os.path.join(self.server.maildir(), part), 0o700)
         inbox = self.world.folders["INBOX"] = Folder()
         for i in range(self.MESSAGES):
-            data = self.text(20)
+            data = b"To: " + b"b" * 200 + b"@example.org\r\n" + self.text(20)
             with open(os.path.join(self.server.maildir(), "cur", "17000%05d.M1P1.test:2," % i), "wb") as f:
                 f.write(data.replace(b"\r\n", b"\n"))
             inbox.loose.append(self.content(data))
@@ -370,6 +371,7 @@ class FirstIndex(Life):
         self.select("INBOX")
         self.world.folders["INBOX"].uidnext = 1
         self.look()
+        self.plain(b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)", "cached")
         self.append("INBOX")
         self.store(None, "+", ("\\Seen",), ("alpha",))
         self.store((1, 2), "+", ("\\Deleted",))
