@@ -18,8 +18,6 @@
 #define AHEAD            8    /* new messages whose names are fetched from memory early */
 #define MANY             256  /* new messages that aren't each looked at */
 #define BULK             1024 /* new messages that are worth flushing the index for */
-#define MICROS_BITS      20
-#define MICROS_MAX       ((UINT64_C(1) << MICROS_BITS) - 1)
 #define TWIN_COMPARISONS (UINT64_C(1) << 24)
 #define LINK_SECONDS     60 /* that another program may take between link() and unlink() */
 
@@ -79,8 +77,8 @@ name_of(struct scan *s, const struct scan_entry *e)
     return scan_table_name(&s->table, (uint32_t)(e - s->table.items));
 }
 
-static bool
-look(struct scan *s, const struct scan_entry *e, struct stat *st)
+bool
+scan_look(struct scan *s, const struct scan_entry *e, struct stat *st)
 {
     char path[MAILDIR_PATH_MAX];
 
@@ -204,10 +202,10 @@ scan_resolve_twins(struct scan *s)
             continue;
         s->again = true; /* the directory isn't as we read it */
         at = scan_table_find(&s->table, name_of(s, e), e->base_len);
-        if (at == SCAN_NONE || !look(s, e, &st))
+        if (at == SCAN_NONE || !scan_look(s, e, &st))
             continue;
         first = &s->table.items[at];
-        if (!look(s, first, &first_st)) {
+        if (!scan_look(s, first, &first_st)) {
             swap_names(first, e);
         } else if (st.st_ino != first_st.st_ino || st.st_dev != first_st.st_dev) {
             rename_twin(s, e);
@@ -302,121 +300,6 @@ apply_gone(struct scan *s, uint32_t uid)
     return err < 0 ? err : scan_changed(s);
 }
 
-/* Seconds and microseconds of delivery as one number, for comparing. What's out of range is as
-   far as it goes. */
-static uint64_t
-moment(uint64_t seconds, uint64_t micros)
-{
-    if (seconds > UINT64_MAX >> MICROS_BITS)
-        seconds = UINT64_MAX >> MICROS_BITS;
-    return seconds << MICROS_BITS | (micros < MICROS_MAX ? micros : MICROS_MAX);
-}
-
-/* The moment in "1700000000.M123456P..."; 0: the name has none. */
-static uint64_t
-delivery_time(const char *name)
-{
-    uint64_t seconds, micros = 0;
-    char *end;
-
-    if (name[0] < '0' || name[0] > '9')
-        return 0;
-    errno = 0;
-    seconds = strtoull(name, &end, 10);
-    if (*end != '.' || errno != 0)
-        return 0;
-    if (end[1] == 'M' && end[2] >= '0' && end[2] <= '9')
-        micros = strtoull(end + 2, NULL, 10);
-    return moment(seconds, micros);
-}
-
-static int
-compare_fresh(const struct scan_fresh *x, const struct scan_fresh *y)
-{
-    if (x->when != y->when)
-        return x->when < y->when ? -1 : 1;
-    if (x->inode != y->inode)
-        return x->inode < y->inode ? -1 : 1;
-    return x->entry < y->entry ? -1 : x->entry > y->entry;
-}
-
-/* Lets item `at` of a heap with n items sink to its place. */
-static void
-sink(struct scan_fresh *a, size_t at, size_t n, scan_compare *compare)
-{
-    struct scan_fresh item = a[at];
-    size_t child;
-
-    while ((child = 2 * at + 1) < n) {
-        if (child + 1 < n && compare(&a[child], &a[child + 1]) < 0)
-            child++;
-        if (compare(&item, &a[child]) >= 0)
-            break;
-        a[at] = a[child];
-        at = child;
-    }
-    a[at] = item;
-}
-
-void
-scan_sort(struct scan *s, scan_compare *compare)
-{
-    struct scan_fresh *a = s->fresh, first;
-    size_t n = s->fresh_count, i;
-
-    for (i = n / 2; i > 0; i--)
-        sink(a, i - 1, n, compare);
-    for (i = n; i > 1; i--) {
-        first = a[0];
-        a[0] = a[i - 1];
-        a[i - 1] = first;
-        sink(a, 0, i - 1, compare);
-    }
-}
-
-/* When an unknown file was delivered. A look at it is needed only if its name doesn't say that
-   to the microsecond. False: it's no message. */
-static bool
-find_time(struct scan *s, uint32_t entry, struct scan_fresh *f)
-{
-    const struct scan_entry *e = &s->table.items[entry];
-    struct stat st;
-
-    f->when = delivery_time(scan_table_name(&s->table, entry));
-    f->inode = 0;
-    f->entry = entry;
-    if ((f->when & MICROS_MAX) != 0)
-        return true;
-    if (!look(s, e, &st)) {
-        s->again = true; /* it went away, or was renamed */
-        return false;
-    }
-    f->inode = (uint64_t)st.st_ino;
-    if (f->when == 0)
-        f->when = moment(st.st_mtim.tv_sec > 0 ? (uint64_t)st.st_mtim.tv_sec : 0, 0);
-    return S_ISREG(st.st_mode);
-}
-
-static void
-collect_fresh(struct scan *s)
-{
-    size_t count = 0;
-    uint32_t i;
-
-    for (i = 0; i < s->table.count; i++)
-        count += !s->table.items[i].matched && !s->table.items[i].twin;
-    if (count == 0)
-        return;
-    s->fresh = mem_reallocarray(NULL, count, sizeof *s->fresh);
-    for (i = 0; i < s->table.count; i++) {
-        if (!s->table.items[i].matched && !s->table.items[i].twin &&
-            find_time(s, i, &s->fresh[s->fresh_count]))
-            s->fresh_count++;
-    }
-    scan_sort(s, compare_fresh);
-    scan_import_order(s);
-}
-
 /*
  * Sizes and date of a new message. A few files are looked at each: their dates are of now, and
  * known before another program has a chance to change them. In a mailbox of thousands that was
@@ -435,7 +318,7 @@ find_sizes(struct scan *s, const struct scan_entry *e, const struct mdname *pars
     if (s->fresh_count >= MANY && m->size != MDNAME_SIZE_UNKNOWN &&
         m->crlf_size != MDNAME_SIZE_UNKNOWN)
         return true;
-    if (!look(s, e, &st)) {
+    if (!scan_look(s, e, &st)) {
         s->again = true; /* it went away, or was renamed */
         return false;
     }
@@ -493,7 +376,7 @@ scan_apply(struct scan *s)
     scan_table_seal(&s->table);
     memset(&m, 0, sizeof m);
     m.save_date = sys_now();
-    collect_fresh(s);
+    scan_collect_fresh(s);
     for (i = 0; err == 0 && i < s->known_count; i++)
         err = apply_known(s, &s->known[i]);
     for (i = 0; err == 0 && i < s->gone_count; i++)

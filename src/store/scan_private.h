@@ -1,9 +1,12 @@
 /*
- * The state of one scan, shared by scan.c (what to look at, what it means) and scan_apply.c
- * (writing it into the index).
+ * The state of one scan, shared by scan.c (what to look at, what it means), scan_order.c (new
+ * messages in the order of their UIDs), scan_apply.c (writing all into the index), and
+ * import_scan.c (what another server's lists say).
  */
 #ifndef STORE_SCAN_PRIVATE_H
 #define STORE_SCAN_PRIVATE_H
+
+#include <sys/stat.h>
 
 #include "store/scan.h"
 #include "store/scan_table.h"
@@ -52,6 +55,10 @@ void scan_add_known(struct scan *s, uint32_t uid, uint32_t entry);
 /* Entries with the same base name: drops the ones that were just renamed, and gives a real
  * second file a name of its own. */
 int scan_resolve_twins(struct scan *s);
+/* The file of an entry; a link isn't followed. False: it's not there. */
+bool scan_look(struct scan *s, const struct scan_entry *e, struct stat *st);
+/* The unmatched entries that can be messages, to s->fresh, in the order of their UIDs. */
+void scan_collect_fresh(struct scan *s);
 /* In place, since there may be a million: qsort() takes as much memory again. */
 typedef int scan_compare(const struct scan_fresh *a, const struct scan_fresh *b);
 void scan_sort(struct scan *s, scan_compare *compare);
