@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -126,7 +127,7 @@ guard_put(struct guard *g, int fd, int file, const void *p, size_t len, off_t at
         page->fd = fd;
         return 0;
     }
-    if ((page != NULL || g->count == GUARD_PAGES) && guard_flush(g) != 0)
+    if ((page != NULL || g->count == GUARD_PAGES || g->error != 0) && guard_flush(g) != 0)
         return -1;
     page = &g->pages[g->count++];
     *page = (struct guard_page){
@@ -316,8 +317,21 @@ guard_log_synced(struct guard *g, int log_fd)
     return guard_sync_log(g);
 }
 
-int
-guard_flush(struct guard *g)
+/* A page that found room for a part only, at the end of its file, would be taken for damage. */
+static void
+drop_part(const struct guard_page *page)
+{
+    int error = errno;
+    struct stat st;
+
+    if (fstat(page->fd, &st) == 0 && st.st_size > page->at &&
+        st.st_size < page->at + (off_t)page->len && ftruncate(page->fd, page->at) != 0)
+        log_debug("index: half a page stays: %s", strerror(errno));
+    errno = error;
+}
+
+static int
+write_pages(struct guard *g)
 {
     if (guard_sync_log(g) != 0)
         return -1;
@@ -330,13 +344,26 @@ guard_flush(struct guard *g)
     for (unsigned i = 0; i < g->count; i++) {
         const struct guard_page *page = &g->pages[i];
 
-        if (write_at(page->fd, page->data, page->len, page->at) != 0)
+        if (write_at(page->fd, page->data, page->len, page->at) != 0) {
+            drop_part(page);
             return -1;
+        }
         g->loose |= 1u << page->file;
         sys_step("index:page-written");
     }
     drop_pages(g);
     return 0;
+}
+
+int
+guard_flush(struct guard *g)
+{
+    if (g->error == 0 && write_pages(g) != 0)
+        g->error = errno;
+    if (g->error == 0)
+        return 0;
+    errno = g->error;
+    return -1;
 }
 
 void

@@ -42,6 +42,7 @@ struct guard {
     uint32_t records;    /* of it */
     uint64_t end;        /* octets of it */
     unsigned loose;      /* files written to since they were synced, a bit each */
+    int error;           /* errno of the flush that failed, 0 = none */
 };
 
 void guard_init(struct guard *g);
@@ -51,8 +52,9 @@ void guard_free(struct guard *g);
 int guard_put(struct guard *g, int fd, int file, const void *p, size_t len, off_t at);
 /* Gives a page that is still here. */
 bool guard_get(const struct guard *g, int file, void *p, size_t len, off_t at);
-/* Syncs the log if that was put off, and writes all pages to their places. 0 or -1 with errno.
- */
+/* Syncs the log if that was put off, and writes all pages to their places. 0 or -1 with errno;
+   then no page will be written any more: their descriptors may be another file's by the next
+   time. */
 int guard_flush(struct guard *g);
 /*
  * Berkeley DB syncs the log before it lets a page go. That's early where the page only comes
