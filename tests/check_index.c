@@ -1266,7 +1266,39 @@ START_TEST(a_block_is_read_again_after_the_lock)
 }
 END_TEST
 
-/* ---- full disk ---- */
+/* ---- a disk that is full or fails ---- */
+
+static int
+sync_fails(int fd)
+{
+    (void)fd;
+    errno = EIO;
+    return -1;
+}
+
+/* What can't be synced is no damage: a salvage would cost change log and caches. */
+START_TEST(a_sync_that_fails_is_no_damage)
+{
+    struct index_mailbox before, after;
+
+    damaging = true;
+    make("INBOX", &before, 10);
+    for (int i = 0; i < 3; i++) {
+        after = before;
+        ck_assert_int_eq(index_begin(ix), 0);
+        add("INBOX", &after, 1, 0);
+        sys_hooks.fsync = sync_fails;
+        ck_assert_int_eq(index_commit(ix, true), ERR_IO);
+        sys_hooks.fsync = NULL;
+        index_unlock(ix);
+        ck_assert_int_eq(index_lock(ix), 0);
+        ck_assert_int_eq(index_mailbox_get(ix, "INBOX", &before), 0);
+        ck_assert_uint_ge(before.messages, 10);
+    }
+    shell("test -z \"$(find $D -name 'broken.*')\"");
+    consistent("INBOX");
+}
+END_TEST
 
 static int
 fill_until_full(void)
@@ -1369,6 +1401,7 @@ main(void)
     tcase_set_timeout(damage, 120);
     tcase_add_loop_test(damage, survives_damage, 0, (int)DAMAGES);
     tcase_add_test(damage, a_bad_record_is_dropped);
+    tcase_add_test(damage, a_sync_that_fails_is_no_damage);
     tcase_add_test(damage, a_full_disk_changes_nothing);
     suite_add_tcase(s, damage);
     runner = srunner_create(s);

@@ -75,6 +75,14 @@ note_memory(int error)
         user.now->no_memory = true;
 }
 
+/* The first one says why; what follows it may be anything. */
+static void
+note_error(void)
+{
+    if (user.now != NULL && user.now->write_error == 0 && errno != EINTR)
+        user.now->write_error = errno;
+}
+
 static void
 link_block(struct res_block *b, size_t n)
 {
@@ -170,7 +178,7 @@ flush_pages(struct resources *r)
 {
     if (r == NULL || guard_flush(&r->guard) == 0)
         return 0;
-    r->write_error = errno;
+    note_error();
     return -1;
 }
 
@@ -239,8 +247,9 @@ mark_loose(struct resources *r, int fd, bool loose)
             r->fds[i].loose = loose;
 }
 
-int
-res_fsync(int fd)
+/* 0 or -1 with errno. */
+static int
+sync_file(int fd)
 {
     struct resources *r = user.now;
     int file = file_of(r, fd);
@@ -257,6 +266,13 @@ res_fsync(int fd)
     else if (guard_log_synced(&r->guard, fd) != 0)
         return -1;
     return guard_sync_names(&r->guard);
+}
+
+/* For this function and for close() Berkeley DB takes what comes back for the errno value. */
+int
+res_fsync(int fd)
+{
+    return sync_file(fd) == 0 ? 0 : errno;
 }
 
 /* What a descriptor that is about to be closed leaves to do. 0 or -1 with errno. */
@@ -280,16 +296,16 @@ int
 res_close(int fd)
 {
     struct resources *r = user.now;
-    int settled = 0;
+    int error = 0;
 
     for (unsigned i = 0; r != NULL && i < r->fds_count; i++) {
         if (r->fds[i].fd == fd) {
-            settled = let_go(r, i);
+            error = let_go(r, i) == 0 ? 0 : errno;
             r->fds[i] = r->fds[--r->fds_count];
             break;
         }
     }
-    return close(fd) == 0 ? settled : -1;
+    return close(fd) != 0 && error == 0 ? errno : error;
 }
 
 /* Berkeley DB takes a failed pread() as a sign to try lseek() and read(): the seek then fails
@@ -326,13 +342,6 @@ res_seek(int fd, off_t at, int whence)
         return -1;
     }
     return lseek(fd, at, whence) < 0 ? -1 : 0;
-}
-
-static void
-note_error(void)
-{
-    if (user.now != NULL && errno != EINTR)
-        user.now->write_error = errno;
 }
 
 /* A page is collected by the guard; anything else goes to its place. */

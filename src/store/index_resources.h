@@ -40,7 +40,7 @@ struct resources {
     unsigned map_calls;
     struct guard guard;
     bool in_transaction; /* not yet committing: syncs of the log may be put off */
-    int write_error;     /* errno of the last write that failed, 0 = none */
+    int write_error;     /* errno of the first write that failed, 0 = none */
     bool no_memory;      /* the system refused some */
     bool recovering;     /* holes in files are to be expected */
     bool bad_page;       /* the page read just now is damaged */
@@ -59,7 +59,7 @@ void *res_malloc(size_t n);
 void *res_realloc(void *p, size_t n);
 void res_free(void *p);
 int res_open(const char *path, int flags, ...);
-int res_close(int fd);
+int res_close(int fd); /* 0 or an errno value; so is that of res_fsync() */
 /* A damaged page of a file of pages counts as unreadable; see index_page.h. */
 ssize_t res_pread(int fd, void *p, size_t n, off_t at);
 int res_seek(int fd, off_t at, int whence);
