@@ -307,35 +307,41 @@ class Matrix:
         return "%s%s" % (outcome, {True: ", done", False: ", not done", "part": ", in part"}[done])
 
 
-def test_full_disk(build):
-    """No block is left: mail can still be read and removed, and nothing has changed when there's room again."""
+def on_small_disk(build, size, work, *args):
+    """work(server, its directory, ...) with a user's directory on a disk of that size."""
     if os.geteuid() != 0:
         raise Skip("mounting needs root")
     with Server(build) as server:
         place = os.path.join(server.mail_dir, USER)
         os.mkdir(place)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "none", place], stderr=subprocess.DEVNULL).returncode:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm,mode=777" % size, "none", place], stderr=subprocess.DEVNULL).returncode:
             raise Skip("no right to mount")
         try:
-            full_disk(server, place)
+            work(server, place, *args)
         finally:
             server.stop()
             subprocess.run(["umount", place], check=True)
 
 
-def full_disk(server, place):
-    c = Client(server)
-    for i in range(40):
-        assert c.do(b"APPEND INBOX " + literal(b"m%d" % i))[0] == b"OK"
-    c.do(b"LOGOUT")
-    c.close()
-    before = read_state(server)
+def fill(place, left):
     with open(os.path.join(place, "fill"), "wb", buffering=0) as f:
         try:
             while True:
                 f.write(b"x" * 4096)
         except OSError:
             pass
+        f.truncate(max(0, f.tell() - left))
+
+
+def full_disk(server, place):
+    """No block is left: mail can still be read and removed, and nothing has changed when there's room again."""
+    c = Client(server)
+    for i in range(40):
+        assert c.do(b"APPEND INBOX " + literal(b"m%d" % i))[0] == b"OK"
+    c.do(b"LOGOUT")
+    c.close()
+    before = read_state(server)
+    fill(place, 0)
     c = Client(server)
     if c.do(b"SELECT INBOX")[0] != b"OK":  # the log needed a block just now
         assert c.do(b"SELECT INBOX")[0] == b"OK"
@@ -357,6 +363,30 @@ def full_disk(server, place):
     after = read_state(server)
     assert after[b"INBOX"][0] == before[b"INBOX"][0]
     assert after[b"INBOX"][2] == {u: m for u, m in before[b"INBOX"][2].items() if u > 30}
+    assert server.ctl("mailbox", "check", USER).returncode == 0
+
+
+def full_disk_and_cache(server, place, left):
+    """The cache doesn't take what is left for reading and removing."""
+    text = b"To: %s@example.org\r\n\r\nx\r\n" % (b"b" * 300)
+    c = Client(server)
+    assert c.do(b"APPEND INBOX" + b" {%d+}\r\n%s" % (len(text), text) * 1200)[0] == b"OK"
+    c.do(b"LOGOUT")
+    c.close()
+    fill(place, left)
+    c = Client(server)
+    c.do(b"SELECT INBOX")  # may fail once: the log needed a block
+    for i in range(3):
+        for command in (b"SELECT INBOX", b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)"):
+            status, lines = c.do(command)
+            assert status == b"OK", "%r %d with %d octets left: %r\n%s" % (command, i, left, lines[-1], server.tail(1500))
+    for command in (b"STORE 1:300 +FLAGS.SILENT (\\Deleted)", b"EXPUNGE", b"LOGOUT"):
+        assert c.do(command)[0] == b"OK", "%r with %d octets left\n%s" % (command, left, server.tail(1500))
+    c.close()
+    os.unlink(os.path.join(place, "fill"))
+    c = Client(server)
+    assert b"* 900 EXISTS\r\n" in c.do(b"SELECT INBOX")[1]
+    c.close()
     assert server.ctl("mailbox", "check", USER).returncode == 0
 
 
@@ -430,7 +460,9 @@ def main():
         with Server(build, {"auto_folders": "Trash:\\Trash"}) as server:
             matrix = Matrix(server)
             results.run("a new account is no recovery", matrix.quiet_start)
-            results.run("a full disk", test_full_disk, build)
+            results.run("a full disk", on_small_disk, build, 4, full_disk)
+            for left in (0, 100000, 400000, 600000):
+                results.run("no room for the cache, %d octets left" % left, on_small_disk, build, 16, full_disk_and_cache, left)
             run_all(matrix, chosen, results, int(os.environ.get("MANSIO_SEED", "1")), short)
     except Skip as reason:
         print("skip: %s" % reason)

@@ -388,7 +388,9 @@ view_cache_flush(struct view *v)
         buf_free(&v->cache);
         return;
     }
-    err = v->cache.len < CACHE_BULK ? index_begin(v->a->ix) : index_begin_bulk(v->a->ix);
+    err = index_room(v->a->ix);
+    if (err == 0)
+        err = v->cache.len < CACHE_BULK ? index_begin(v->a->ix) : index_begin_bulk(v->a->ix);
     while (err == 0 && at < v->cache.len) {
         memcpy(&w, v->cache.data + at, sizeof w);
         at += sizeof w;
