@@ -335,9 +335,9 @@ write_pages(struct guard *g)
 {
     if (guard_sync_log(g) != 0)
         return -1;
-    sys_step("index:log-synced");
     if (g->count == 0)
         return 0;
+    sys_step("index:log-synced");
     if ((make_room(g) != 0 || write_records(g) != 0) && give_up(g) != 0)
         return -1;
     sys_step("index:guarded");
