@@ -584,7 +584,7 @@ static bool
 cut_short(const char *step, int n, bool ahead)
 {
     struct import_summary s;
-    static struct account *a; /* so that it isn't lost for valgrind when the process ends */
+    static struct account *volatile a; /* or it's lost for valgrind at _exit() */
     uint32_t uidnext;
     unsigned v;
     int status;
