@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/index_db.h"
+#include "store/index_logs.h"
 #include "store/index_resources.h"
 
 #define CACHE_SIZE   (256u << 10) /* octets of the shared page cache */
@@ -264,7 +265,7 @@ kv_open(const char *dir, enum kv_mode mode, bool create, struct kv **out)
     kv->res.guard.dir = dir;
     kv->res.guard.off = mode == KV_BUILD;
     use(kv);
-    ret = mode == KV_RECOVER && guard_sync_logs(dir) != 0 ? errno : open_env(kv, dir, mode);
+    ret = mode == KV_RECOVER && logs_sync(dir) != 0 ? errno : open_env(kv, dir, mode);
     if (ret == 0) {
         *out = kv;
         return 0;

@@ -20,7 +20,6 @@
  * On a full disk pages go to their places unguarded, and the file is emptied before: users must
  * be able to read and to delete, and the few blocks left are for that.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,7 +39,6 @@
 #define GENERATION_MAX (4u << 20) /* octets; then the files are synced and the next begins */
 #define PAGE_MAX       65536
 #define PATH_SIZE      4352
-#define ENTRIES_MAX    100000 /* of a directory that are looked at */
 #define LOG_LOST                                                                               \
     (-2) /* for log_fd: a sync failed, and the next one would say that all is well */
 
@@ -380,37 +378,6 @@ guard_synced(struct guard *g, int file)
     if (pread(g->fd, &first, sizeof first, 0) == (ssize_t)sizeof first &&
         first.generation == g->generation)
         (void)wipe(g, false);
-}
-
-int
-guard_sync_logs(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    const struct dirent *e;
-    int log, saved;
-
-    if (d == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    for (long i = 0; result == 0 && i < ENTRIES_MAX && (e = readdir(d)) != NULL; i++) {
-        if (strncmp(e->d_name, "log.", 4) != 0)
-            continue;
-        log = openat(fd, e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        result = log < 0 ? -1 : sys_fdatasync(log);
-        saved = errno;
-        if (log >= 0)
-            close(log);
-        errno = saved;
-    }
-    if (result == 0)
-        result = sys_fsync(fd); /* their names */
-    saved = errno;
-    closedir(d);
-    errno = saved;
-    return result;
 }
 
 static int

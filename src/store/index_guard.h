@@ -75,11 +75,5 @@ void guard_synced(struct guard *g, int file);
 /* Before the environment in `dir` is opened for recovery: puts torn pages back. How many, or
  * ERR_*. */
 int guard_restore(const char *dir);
-/*
- * Before recovery too: it brings in what the logs say, without asking whether they are on the
- * disk. What a killed process committed needn't be, and pages must not get there first. 0 or -1
- * with errno.
- */
-int guard_sync_logs(const char *dir);
 
 #endif
