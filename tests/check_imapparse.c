@@ -521,7 +521,7 @@ START_TEST(work_is_linear)
         imapparse_line(&p, line.data, line.len);
         arena_reset(arena);
     }
-    ck_assert(clock() - start < 3 * CLOCKS_PER_SEC);
+    ck_assert(clock() - start < 60 * CLOCKS_PER_SEC); /* its square would take hours */
     buf_free(&line);
 }
 END_TEST

