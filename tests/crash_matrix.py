@@ -323,7 +323,7 @@ def on_small_disk(build, size, work, *args):
             subprocess.run(["umount", place], check=True)
 
 
-def fill(place, left):
+def fill_disk(place, left):
     with open(os.path.join(place, "fill"), "wb", buffering=0) as f:
         try:
             while True:
@@ -341,7 +341,7 @@ def full_disk(server, place):
     c.do(b"LOGOUT")
     c.close()
     before = read_state(server)
-    fill(place, 0)
+    fill_disk(place, 0)
     c = Client(server)
     if c.do(b"SELECT INBOX")[0] != b"OK":  # the log needed a block just now
         assert c.do(b"SELECT INBOX")[0] == b"OK"
@@ -373,7 +373,7 @@ def full_disk_and_cache(server, place, left):
     assert c.do(b"APPEND INBOX" + b" {%d+}\r\n%s" % (len(text), text) * 1200)[0] == b"OK"
     c.do(b"LOGOUT")
     c.close()
-    fill(place, left)
+    fill_disk(place, left)
     c = Client(server)
     c.do(b"SELECT INBOX")  # may fail once: the log needed a block
     for i in range(3):
