@@ -268,6 +268,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 120);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, first_login_makes_the_folders);
     tcase_add_test(t, existing_maildir_is_taken_over);

@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "valgrind_test.h"
 
 static struct {
     char dir[64], users[80], path[80];
@@ -326,7 +327,7 @@ START_TEST(test_slow_hashes_run_beside)
 
     hash = password_hash("SHA512-CRYPT", "x"); /* only its salt is used: never right */
     snprintf(line, sizeof line, "heavy:$6$rounds=%d$%.8s$%s\n",
-             getenv("MANSIO_TEST_VALGRIND") != NULL ? 5000 : 300000, hash + 3, hash + 20);
+             under_valgrind() ? 5000 : 300000, hash + 3, hash + 20);
     free(hash);
     write_users(line);
     start("login_failure_delay = 0\nauth_workers = 2");

@@ -782,6 +782,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 60);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, delivery_is_indexed_at_once);
     tcase_add_loop_test(t, delivery_keeps_octets, 0, sizeof octets / sizeof octets[0]);

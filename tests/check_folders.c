@@ -550,6 +550,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 600);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, create_list_delete);
     tcase_add_test(t, recreated_folder_has_a_higher_uidvalidity);

@@ -874,6 +874,7 @@ main(void)
     tcase_add_test(lists, too_many_keywords);
     tcase_add_test(lists, a_long_list);
     suite_add_tcase(s, lists);
+    tcase_add_unchecked_fixture(folders, store_warm_up, NULL);
     tcase_add_checked_fixture(folders, setup, teardown);
     tcase_set_timeout(folders, 60);
     tcase_add_test(folders, first_open);

@@ -21,6 +21,7 @@
 #include "store/index_impl.h"
 #include "store/index_page.h"
 #include "store/index_record.h"
+#include "valgrind_test.h"
 
 static char dir[64], path[80];
 static struct index *ix;
@@ -1355,6 +1356,17 @@ START_TEST(a_full_disk_changes_nothing)
 }
 END_TEST
 
+/* In the parent process; see store_warm_up(). */
+static void
+warm_up(void)
+{
+    if (!under_valgrind())
+        return;
+    setup();
+    index_unlock(ix);
+    teardown();
+}
+
 int
 main(void)
 {
@@ -1370,6 +1382,7 @@ main(void)
     tcase_add_test(records, a_file_name_is_no_path);
     tcase_add_test(records, pages_of_noise_are_refused);
     suite_add_tcase(s, records);
+    tcase_add_unchecked_fixture(api, warm_up, NULL);
     tcase_add_checked_fixture(api, setup, teardown);
     tcase_set_timeout(api, 120);
     tcase_add_test(api, mailboxes_are_made_found_renamed_deleted);

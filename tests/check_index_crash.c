@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/index.h"
+#include "valgrind_test.h"
 
 #define WRITERS   3
 #define MAILBOXES 2
@@ -419,7 +420,7 @@ memory_is_watched(void)
 #ifdef __SANITIZE_ADDRESS__
     return true;
 #else
-    return getenv("MANSIO_TEST_VALGRIND") != NULL;
+    return under_valgrind();
 #endif
 }
 

@@ -823,6 +823,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 600);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, append_round_trip, 0, 10);
     tcase_add_test(t, append_large_and_binary);

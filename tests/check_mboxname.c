@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "format/mboxname.h"
+#include "valgrind_test.h"
 
 static char result[1024];
 
@@ -212,11 +213,11 @@ START_TEST(modified_utf7_round_trip)
     static const char some[] = "&&AOQ-2D3eAap,+~/";
     struct buf utf8 = BUF_INIT(1000), again = BUF_INIT(1000);
     char in[24];
-    unsigned round, good = 0;
+    unsigned round, rounds = repeats(300000), good = 0;
     size_t i, n;
 
     srand(3);
-    for (round = 0; round < 300000; round++) {
+    for (round = 0; round < rounds; round++) {
         n = (size_t)rand() % 12;
         for (i = 0; i < n; i++)
             in[i] = some[(size_t)rand() % (sizeof some - 1)];
@@ -331,10 +332,10 @@ START_TEST(patterns_agree_with_the_definition)
 {
     static const char in_pattern[] = "ab/*%", in_name[] = "ab/";
     char pattern[10], name[10], head[10];
-    unsigned round;
+    unsigned round, rounds = repeats(200000);
 
     srand(11);
-    for (round = 0; round < 200000; round++) {
+    for (round = 0; round < rounds; round++) {
         size_t i, n = (size_t)rand() % 8, m = 1 + (size_t)rand() % 7;
         bool child = false;
         unsigned got;

@@ -436,6 +436,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 300);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, store_syncs_nothing_between_two_renames);
     tcase_add_test(t, expunge_syncs_the_directory_before_all_else);

@@ -872,6 +872,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 120);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, limits_are_read, 0, sizeof limits / sizeof limits[0]);
     tcase_add_loop_test(t, what_is_no_limit, 0, sizeof no_limits / sizeof no_limits[0]);

@@ -1132,6 +1132,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 900);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, new_mail_gets_uids_in_order_of_delivery);
     tcase_add_test(t, examine_leaves_mail_in_new);

@@ -329,6 +329,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 600);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, many_new_folders_are_synced_together);
     tcase_add_test(t, answers_are_those_of_single_ones);

@@ -909,6 +909,7 @@ main(void)
     int failed;
 
     tcase_set_timeout(t, 300);
+    tcase_add_unchecked_fixture(t, store_warm_up, NULL);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, select_of_an_empty_inbox);
     tcase_add_test(t, append_store_expunge);

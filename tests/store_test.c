@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "store/maildir.h"
 #include "store_test.h"
+#include "valgrind_test.h"
 
 char store_dir[256];
 static char top[200];
@@ -44,6 +45,26 @@ store_teardown(void)
 {
     conf_free(&conf);
     ck_assert_int_eq(remove_dir(top), 0);
+}
+
+void
+store_warm_up(void)
+{
+    static const char text[] = "Subject: x\n\nx\n";
+    struct account *a;
+    struct view *v;
+
+    if (!under_valgrind())
+        return;
+    store_setup();
+    a = store_open();
+    (void)neighbour_deliver(store_dir, text);
+    (void)store_append(a, "INBOX", text, 0, NULL);
+    ck_assert_int_eq(view_open(a, "INBOX", 0, &v), 0);
+    ck_assert_int_eq(store_flags(v, "1", STORE_ADD, MSG_SEEN), 0);
+    view_close(&v);
+    account_close(&a);
+    store_teardown();
 }
 
 struct conf *
