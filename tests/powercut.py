@@ -282,8 +282,10 @@ class Cuts:
 
 def unsynced_zeros(log):
     """Recovery overwrites the end of a log, which may hold records of before the power cut, with zeros. Those must be on the
-    disk before a record is written in front of them. Returns how many weren't."""
-    logs = {i for names in log.start.dirs.values() for name, i in names.items() if name.startswith("log.")}
+    disk before a record is written in front of them. (A log without any record is only made as long as logs are.) Returns how
+    many weren't."""
+    logs = {i for names in log.start.dirs.values() for name, i in names.items()
+            if name.startswith("log.") and any(log.start.files[i])}
     zeros, found = set(), 0
     for op in log.ops:
         if op.kind == "sync":
